@@ -1,0 +1,38 @@
+// Four floats in a NEON register (64-bit Arm).
+#pragma once
+
+#include <arm_neon.h>
+
+namespace t2::neon {
+
+inline bool supported() { return true; }  // every 64-bit Arm has it
+
+constexpr int kWidth = 4;  // floats in one Floats
+constexpr int kTileRows = 6;     // rows of a GEMM tile: 6 x 4 accumulators of 32 registers
+constexpr int kTilePanels = 1;   // panels of 16 columns in a GEMM tile
+
+using Floats = float32x4_t;
+
+inline Floats load(const float* from) { return vld1q_f32(from); }
+inline void store(float* to, Floats x) { vst1q_f32(to, x); }
+inline Floats broadcast(float x) { return vdupq_n_f32(x); }
+inline Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
+inline Floats sub(Floats a, Floats b) { return vsubq_f32(a, b); }
+inline Floats mul(Floats a, Floats b) { return vmulq_f32(a, b); }
+inline Floats div(Floats a, Floats b) { return vdivq_f32(a, b); }
+inline Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
+inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
+inline Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
+inline Floats round(Floats x) { return vrndnq_f32(x); }
+// x * 2^n for integer-valued n in [-252, 254]: in two steps, as on every other machine.
+inline Floats scale_by_power(Floats x, Floats n) {
+  const int32x4_t whole = vcvtnq_s32_f32(n);
+  const int32x4_t half = vshrq_n_s32(whole, 1);
+  const int32x4_t rest = vsubq_s32(whole, half);
+  const int32x4_t bias = vdupq_n_s32(127);
+  const Floats first = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(half, bias), 23));
+  const Floats second = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(rest, bias), 23));
+  return mul(mul(x, first), second);
+}
+
+}  // namespace t2::neon

@@ -1,0 +1,66 @@
+// Eight floats, no assumption about the machine. The compiler maps the loops to what it has.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace t2::portable {
+
+inline bool supported() { return true; }
+
+constexpr int kWidth = 8;  // floats in one Floats
+constexpr int kTileRows = 4;     // rows of a GEMM tile
+constexpr int kTilePanels = 1;   // panels of 16 columns in a GEMM tile
+
+struct Floats {
+  float lane[kWidth];
+};
+
+inline Floats load(const float* from) {
+  Floats x;
+  std::memcpy(x.lane, from, sizeof x.lane);
+  return x;
+}
+inline void store(float* to, Floats x) { std::memcpy(to, x.lane, sizeof x.lane); }
+
+template <typename F>
+inline Floats map(Floats a, Floats b, F f) {
+  for (int i = 0; i < kWidth; ++i) a.lane[i] = f(a.lane[i], b.lane[i]);
+  return a;
+}
+inline Floats broadcast(float x) {
+  Floats y;
+  for (float& lane : y.lane) lane = x;
+  return y;
+}
+inline Floats add(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x + y; }); }
+inline Floats sub(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x - y; }); }
+inline Floats mul(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x * y; }); }
+inline Floats div(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x / y; }); }
+inline Floats max(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x > y ? x : y; });
+}
+inline Floats min(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x < y ? x : y; });
+}
+// a * b + c; rounded twice here, once where the machine has a fused instruction.
+inline Floats fma(Floats a, Floats b, Floats c) { return add(mul(a, b), c); }
+inline Floats round(Floats x) {
+  for (float& lane : x.lane) lane = std::nearbyint(lane);
+  return x;
+}
+// x * 2^n for integer-valued n in [-252, 254]: in two steps, each an exact power of two.
+inline Floats scale_by_power(Floats x, Floats n) {
+  for (int i = 0; i < kWidth; ++i) {
+    const int32_t half = static_cast<int32_t>(n.lane[i]) >> 1;
+    const int32_t rest = static_cast<int32_t>(n.lane[i]) - half;
+    const int32_t bits[2] = {(half + 127) << 23, (rest + 127) << 23};
+    float factors[2];
+    std::memcpy(factors, bits, sizeof bits);
+    x.lane[i] = x.lane[i] * factors[0] * factors[1];
+  }
+  return x;
+}
+
+}  // namespace t2::portable

@@ -1,0 +1,112 @@
+// Sixteen floats at a time on every machine, whatever the width of its registers: one register
+// with AVX-512, two with AVX2, four with NEON. Sums therefore pair the same elements in the same
+// order everywhere, and machines with fused multiply-add agree bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "simd.h"
+
+namespace t2::T2_ISA {
+
+constexpr int kLanes = 16;
+constexpr int kParts = kLanes / kWidth;
+
+struct Lanes {
+  Floats part[kParts];
+};
+
+inline Lanes load_lanes(const float* from) {
+  Lanes x;
+  for (int i = 0; i < kParts; ++i) x.part[i] = load(from + i * kWidth);
+  return x;
+}
+inline void store_lanes(float* to, Lanes x) {
+  for (int i = 0; i < kParts; ++i) store(to + i * kWidth, x.part[i]);
+}
+inline Lanes broadcast_lanes(float value) {
+  Lanes x;
+  for (Floats& part : x.part) part = broadcast(value);
+  return x;
+}
+
+// The first `count` floats, the other lanes filled: memory past them is not touched.
+inline Lanes load_first(const float* from, int64_t count, float fill) {
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : fill;
+  return load_lanes(lanes);
+}
+inline void store_first(float* to, int64_t count, Lanes x) {
+  float lanes[kLanes];
+  store_lanes(lanes, x);
+  for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+inline Lanes add(Lanes a, Lanes b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] = add(a.part[i], b.part[i]);
+  return a;
+}
+inline Lanes sub(Lanes a, Lanes b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] = sub(a.part[i], b.part[i]);
+  return a;
+}
+inline Lanes mul(Lanes a, Lanes b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] = mul(a.part[i], b.part[i]);
+  return a;
+}
+inline Lanes div(Lanes a, Lanes b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] = div(a.part[i], b.part[i]);
+  return a;
+}
+inline Lanes max(Lanes a, Lanes b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] = max(a.part[i], b.part[i]);
+  return a;
+}
+inline Lanes fma(Lanes a, Lanes b, Lanes c) {
+  for (int i = 0; i < kParts; ++i) c.part[i] = fma(a.part[i], b.part[i], c.part[i]);
+  return c;
+}
+
+// e^x, relative error below 2e-7 for x in [-87, 88]; 0 below -104, +inf above 89.
+// Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 6: reduce by
+// multiples of ln 2 held in two parts, then a polynomial on [-ln 2 / 2, ln 2 / 2].
+inline Floats exp(Floats x) {
+  x = min(max(x, broadcast(-104.0f)), broadcast(89.0f));
+  const Floats n = round(mul(x, broadcast(1.44269504f)));  // 1 / ln 2
+  Floats r = fma(n, broadcast(-0.693359375f), x);          // ln 2, its leading 9 bits
+  r = fma(n, broadcast(2.12194440e-4f), r);                // and the rest
+  Floats p = broadcast(1.0f / 5040.0f);  // Taylor; the remainder r^8 / 8! is below 6e-9
+  p = fma(p, r, broadcast(1.0f / 720.0f));
+  p = fma(p, r, broadcast(1.0f / 120.0f));
+  p = fma(p, r, broadcast(1.0f / 24.0f));
+  p = fma(p, r, broadcast(1.0f / 6.0f));
+  p = fma(p, r, broadcast(0.5f));
+  p = fma(p, r, broadcast(1.0f));
+  p = fma(p, r, broadcast(1.0f));
+  return scale_by_power(p, n);
+}
+inline Lanes exp(Lanes x) {
+  for (Floats& part : x.part) part = exp(part);
+  return x;
+}
+
+// Sum and maximum over the lanes, always pairing lane i with lane i + half.
+inline float reduce_add(Lanes x) {
+  float lanes[kLanes];
+  store_lanes(lanes, x);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+inline float reduce_max(Lanes x) {
+  float lanes[kLanes];
+  store_lanes(lanes, x);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  }
+  return lanes[0];
+}
+
+}  // namespace t2::T2_ISA

@@ -1,0 +1,8 @@
+// What the .cu files were compiled for; T2_CUDA_ARCHITECTURES comes from CMakeLists.txt.
+#include "../ops.h"
+
+namespace t2 {
+
+std::vector<std::string> cuda_architectures() { return {T2_CUDA_ARCHITECTURES}; }
+
+}  // namespace t2

@@ -1,0 +1,76 @@
+// Every operation's host function. Contracts, shapes and units: t2engine/ops/<name>.py.
+// Outputs first, allocated by the caller. Bounds, slots and lengths must lie inside their tensors.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tensor.h"
+
+namespace t2 {
+
+// A multiply-add takes 2 FLOPs; below this many a region is not worth a second thread.
+constexpr int64_t kFlopsWorthAThread = 200'000;
+
+// One instruction set's build of every operation of csrc/cpu.
+struct CpuOps {
+  void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
+                       Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
+                       Tensor<const float, 2> lse_b, int num_threads);
+  void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
+                 std::optional<Tensor<const float, 1>> bias, int num_threads);
+  void (*rms_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
+                   float eps, int num_threads);
+  void (*layer_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
+                     Tensor<const float, 1> bias, float eps, int num_threads);
+  void (*rotary_embedding)(Tensor<float, 3> out, Tensor<const float, 3> x,
+                           Tensor<const float, 2> cos, Tensor<const float, 2> sin,
+                           int num_threads);
+  void (*silu_mul)(Tensor<float, 2> out, Tensor<const float, 2> gate_up, int num_threads);
+  void (*gelu)(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads);
+  void (*prefill_attention)(Tensor<float, 3> out, Tensor<const float, 3> q,
+                            Tensor<const float, 3> k, Tensor<const float, 3> v,
+                            Tensor<const int64_t, 1> query_bounds,
+                            Tensor<const int64_t, 2> key_bounds, float scale, int num_threads);
+  void (*shared_prefix_attention)(
+      Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> prefix_k,
+      Tensor<const float, 3> prefix_v, Tensor<const int64_t, 2> prefix_bounds,
+      Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
+      Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
+      Tensor<const int64_t, 1> suffix_len, float scale, int num_threads);
+  void (*sample_tokens)(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
+                        Tensor<const float, 2> logits, Tensor<const float, 1> temperature,
+                        Tensor<const int64_t, 1> top_k, Tensor<const float, 1> top_p,
+                        Tensor<const float, 1> min_p, Tensor<const double, 1> uniform,
+                        int num_threads);
+  void (*philox_uniform)(Tensor<double, 1> out, Tensor<const int64_t, 1> seed,
+                         Tensor<const int64_t, 1> prompt, Tensor<const int64_t, 1> sample,
+                         Tensor<const int64_t, 1> step, int num_threads);
+};
+
+struct InstructionSet {
+  std::string name;
+  bool supported;  // by the machine this runs on
+  const CpuOps* ops;
+};
+
+// Those the compiler could build, the fastest first.
+const std::vector<InstructionSet>& instruction_sets();
+
+void merge_states_cuda(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
+                       Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
+                       Tensor<const float, 2> lse_b, void* stream);
+
+void shared_prefix_attention_cuda(
+    Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> prefix_k,
+    Tensor<const float, 3> prefix_v, Tensor<const int64_t, 2> prefix_bounds,
+    Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
+    Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
+    Tensor<const int64_t, 1> suffix_len, float scale, void* stream);
+
+// The architectures that CUDA code was compiled for, empty when it was not.
+std::vector<std::string> cuda_architectures();
+
+}  // namespace t2

@@ -1,0 +1,204 @@
+"""The one fitting procedure: seeded multistart of a batched, bounded Levenberg-Marquardt.
+
+    minimise  sum_r w_r rho(residual_r(theta)),   low <= theta <= high
+    rho(r) = r^2 / 2,  or Huber's: delta (|r| - delta / 2) where |r| > delta
+
+All starts, or all bootstrap replicates, step together as one batch: a law supplies residuals and
+their analytic Jacobian for many parameter vectors at once, and a fit is a few hundred small
+matrix solves. It is the sum, not the mean: a mean with a default tolerance stops early.
+
+Shapes: theta [S, P], residuals [S, R], jacobian [S, R, P], weights [R] or [S, R];
+        S starts or replicates, P parameters, R residuals.
+Source: Levenberg-Marquardt with gain-ratio damping: Nielsen 1999, IMM-REP-1999-05; Huber 1964;
+        the sum and the many starts: Besiroglu et al., arXiv:2404.10102.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2engine.laws.gamma import Array
+
+Residuals = Callable[[Array], tuple[Array, Array]]  # [S, P] -> [S, R], [S, R, P]
+
+# A slope counts in units of sqrt(curvature x objective): its square is the relative decrease left.
+SLOPE_TOLERANCE = 1e-9
+STALLED_TOLERANCE = 1e-6  # once no step lowers the objective: the rest is its rounding
+EXACT_RESIDUAL = 1e-12  # residuals are logs, NLLs or probabilities, of order one
+MAX_STEPS = 500
+DAMPING_LIMIT = 1e14
+AGREEMENT = 1e-6  # two starts found the same optimum when their objectives agree this well
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A fitted parameter: its box, and where in it random starts are drawn."""
+
+    name: str
+    low: float
+    high: float
+    start_low: float
+    start_high: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best of all starts. `num_agreeing` of `num_starts` reached it; `bounds_hit` by name."""
+
+    values: tuple[float, ...]
+    objective: float
+    converged: bool
+    bounds_hit: tuple[str, ...]
+    num_starts: int
+    num_agreeing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Every member of a batch of fits."""
+
+    values: Array  # [S, P]
+    objective: Array  # [S]
+    converged: Array  # [S], bool
+
+
+def fit_multistart(
+    residuals: Residuals,
+    parameters: Sequence[Parameter],
+    *,
+    num_starts: int = 64,
+    seed: int = 0,
+    huber_delta: float | None = None,
+    weights: Array | None = None,
+    starts: Array | None = None,
+) -> Fit:
+    """The least objective over random starts, and over `starts` [S, P] where given."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.uniform(
+        [p.start_low for p in parameters],
+        [p.start_high for p in parameters],
+        size=(num_starts, len(parameters)),
+    )
+    points = drawn if starts is None else np.concatenate([starts, drawn])
+    batch = fit_batch(residuals, parameters, points, huber_delta=huber_delta, weights=weights)
+    best = int(np.argmin(batch.objective))
+    least = float(batch.objective[best])
+    agreeing = batch.objective <= least * (1 + AGREEMENT) + 1e-20
+    return Fit(
+        values=tuple(map(float, batch.values[best])),
+        objective=least,
+        converged=bool(batch.converged[best]),
+        bounds_hit=_bounds_hit(batch.values[best], parameters),
+        num_starts=len(points),
+        num_agreeing=int(agreeing.sum()),
+    )
+
+
+def fit_batch(
+    residuals: Residuals,
+    parameters: Sequence[Parameter],
+    starts: Array,
+    *,
+    huber_delta: float | None = None,
+    weights: Array | None = None,
+) -> Batch:
+    """Every start to its own local optimum; with weights [S, R] each start is its own data set."""
+    box = np.array([p.low for p in parameters]), np.array([p.high for p in parameters])
+    theta = np.clip(np.asarray(starts, float), *box)
+    num_starts = len(theta)
+    weight = np.ones(1) if weights is None else np.asarray(weights, float)
+    weight = np.broadcast_to(weight, (num_starts, weight.shape[-1]))
+    loss = _Loss(residuals, huber_delta)
+    objective, gradient, hessian = loss(theta, weight)
+    damping, growth = np.full(num_starts, 1e-3), np.full(num_starts, 2.0)
+    converged = np.zeros(num_starts, bool)
+    active = np.arange(num_starts)
+    for _ in range(MAX_STEPS):
+        slope = _slope(theta[active], gradient[active], hessian[active], objective[active], box)
+        stalled = damping[active] > DAMPING_LIMIT
+        done = (slope <= SLOPE_TOLERANCE) | (stalled & (slope <= STALLED_TOLERANCE))
+        done |= objective[active] <= weight[active].sum(axis=1) * EXACT_RESIDUAL**2 / 2
+        converged[active[done]] = True
+        active = active[~done & ~stalled]
+        if active.size == 0:
+            break
+        here = theta[active]
+        step = _damped_step(here, gradient[active], hessian[active], damping[active], box)
+        trial = np.clip(here + step, *box)
+        step = trial - here
+        new_objective, new_gradient, new_hessian = loss(trial, weight[active])
+        foretold = -(
+            np.einsum("sp,sp->s", gradient[active], step)
+            + np.einsum("sp,spq,sq->s", step, hessian[active], step) / 2
+        )
+        better = new_objective < objective[active]
+        lowered = (objective[active] - new_objective)[better]
+        gain = np.clip(lowered / np.maximum(foretold[better], 1e-200), 0, 2)
+        took, stayed = active[better], active[~better]
+        theta[took], objective[took] = trial[better], new_objective[better]
+        gradient[took], hessian[took] = new_gradient[better], new_hessian[better]
+        shrink = np.clip(1 - (2 * gain - 1) ** 3, 1 / 10, 2)
+        damping[took] = np.maximum(damping[took] * shrink, 1e-15)
+        growth[took] = 2.0
+        damping[stayed] *= growth[stayed]
+        growth[stayed] *= 2
+    return Batch(theta, objective, converged)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    residuals: Residuals
+    huber_delta: float | None
+
+    def __call__(self, theta: Array, weight: Array) -> tuple[Array, Array, Array]:
+        """Objective [S], gradient [S, P], Gauss-Newton Hessian [S, P, P]."""
+        residual, jacobian = self.residuals(theta)
+        if self.huber_delta is None:
+            slope, curvature = residual, 1.0
+            value = residual**2 / 2
+        else:
+            delta, size = self.huber_delta, np.abs(residual)
+            slope = np.clip(residual, -delta, delta)
+            curvature = delta / np.maximum(size, delta)
+            value = np.where(size > delta, delta * (size - delta / 2), residual**2 / 2)
+        transposed = jacobian.swapaxes(1, 2)  # [S, P, R]
+        gradient = (transposed @ (weight * slope)[..., None])[..., 0]
+        hessian = (transposed * (weight * curvature)[:, None, :]) @ jacobian
+        return (weight * value).sum(axis=1), gradient, hessian
+
+
+def _free(theta: Array, gradient: Array, low: Array, high: Array) -> Array:
+    """Parameters not held at a bound by their gradient, [S, P]."""
+    return ~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
+
+
+def _slope(
+    theta: Array, gradient: Array, hessian: Array, objective: Array, box: tuple[Array, Array]
+) -> Array:
+    """The steepest free direction, [S], in units of sqrt(curvature x objective)."""
+    scale = np.sqrt(np.einsum("spp->sp", hessian) * objective[:, None])
+    slope = np.abs(gradient) * _free(theta, gradient, *box)
+    return (slope / np.maximum(scale, 1e-150)).max(axis=1)
+
+
+def _damped_step(
+    theta: Array, gradient: Array, hessian: Array, damping: Array, box: tuple[Array, Array]
+) -> Array:
+    free = _free(theta, gradient, *box)
+    num_parameters = theta.shape[1]
+    diagonal = np.einsum("spp->sp", hessian)
+    floor = 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-300
+    ridge = damping[:, None] * np.maximum(diagonal, floor)
+    identity = np.eye(num_parameters)
+    both = free[:, :, None] & free[:, None, :]
+    system = np.where(both, hessian, 0.0) + identity * np.where(free, ridge, 1.0)[:, :, None]
+    return -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
+
+
+def _bounds_hit(values: Array, parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    return tuple(
+        p.name for p, value in zip(parameters, values, strict=True) if not p.low < value < p.high
+    )

@@ -1,0 +1,175 @@
+"""The weights of a model directory, in the vocabulary of `names.py`.
+
+Opening checks every tensor from the file headers alone; nothing is allocated before all are known
+to be present with the right shape. Loading then reads one tensor at a time straight into its final
+place, so that memory holds the model once and never the file beside it.
+
+Units:  bytes as stored in the files.
+Raises: ValueError naming the file and tensor, what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from t2engine.model.names import OLD_BUFFERS, Recipe, family_names, recipes
+from t2engine.model.safetensors import (
+    TORCH_DTYPES,
+    StoredTensor,
+    read_index,
+    read_rows,
+    same_bytes,
+)
+from t2engine.schema import ModelConfig
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The parameters of a projection or a norm; no bias is None."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer's tensors, with the shapes `names.py` lists."""
+
+    attn_norm: Affine
+    qkv: Affine
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Affine
+    mlp_norm: Affine
+    up: Affine
+    down: Affine
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """A checked checkpoint, from which tensors are loaded one at a time."""
+
+    recipes: Mapping[str, Recipe]
+    stored: Mapping[str, StoredTensor]  # the tensors the recipes use, by their stored names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.recipes)
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.end - tensor.start for tensor in self.stored.values())
+
+    @property
+    def num_params(self) -> int:
+        """Parameters, a tied embedding counted once."""
+        return sum(math.prod(tensor.shape) for tensor in self.stored.values())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.recipes[name].shape
+
+    def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A fresh tensor; the caller owns it."""
+        recipe = self.recipes[name]
+        out = torch.empty(recipe.shape, dtype=dtype)
+        if recipe.interleaved_heads:
+            (source, _), heads = recipe.sources[0], recipe.interleaved_heads
+            head_dim = out.shape[0] // (3 * heads)
+            blocks = out.view(3, heads, head_dim, *out.shape[1:])
+            for head in range(heads):
+                for part in range(3):  # q, k, v
+                    first_row = (head * 3 + part) * head_dim
+                    read_rows(self.stored[source], first_row, blocks[part, head])
+            return out
+        counts = [shape[0] for _, shape in recipe.sources]
+        for (source, _), rows in zip(recipe.sources, out.split(counts), strict=True):
+            read_rows(self.stored[source], 0, rows)
+        return out
+
+    def load_affine(self, name: str, dtype: torch.dtype = torch.float32) -> Affine:
+        """`name`.weight and, where the model has one, `name`.bias."""
+        has_bias = f"{name}.bias" in self.recipes
+        bias = self.load(f"{name}.bias", dtype) if has_bias else None
+        return Affine(self.load(f"{name}.weight", dtype), bias)
+
+    def load_layer(self, layer: int, dtype: torch.dtype = torch.float32) -> LayerWeights:
+        prefix = f"layers.{layer}"
+        has_qk_norm = f"{prefix}.q_norm" in self.recipes
+        return LayerWeights(
+            attn_norm=self.load_affine(f"{prefix}.attn_norm", dtype),
+            qkv=self.load_affine(f"{prefix}.qkv", dtype),
+            q_norm=self.load(f"{prefix}.q_norm", dtype) if has_qk_norm else None,
+            k_norm=self.load(f"{prefix}.k_norm", dtype) if has_qk_norm else None,
+            out=self.load_affine(f"{prefix}.out", dtype),
+            mlp_norm=self.load_affine(f"{prefix}.mlp_norm", dtype),
+            up=self.load_affine(f"{prefix}.up", dtype),
+            down=self.load_affine(f"{prefix}.down", dtype),
+        )
+
+
+def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:
+    """Check that the files of `model_dir` hold exactly the tensors `config` asks for."""
+    model_dir = Path(model_dir)
+    available = read_index(model_dir)
+    wanted: dict[str, Recipe] = {}
+    stored: dict[str, StoredTensor] = {}
+    for recipe in recipes(config):
+        for name, shape in recipe.sources:
+            stored[name] = find_tensor(model_dir, available, name, shape)
+        wanted[recipe.name] = recipe
+    check_unused(model_dir, config, available, stored)
+    return WeightFiles(wanted, stored)
+
+
+def find_tensor(
+    model_dir: Path, available: Mapping[str, StoredTensor], name: str, shape: tuple[int, ...]
+) -> StoredTensor:
+    if name not in available:
+        raise ValueError(
+            f"{model_dir}: missing tensor: expected {name} {list(shape)} in the safetensors files"
+        )
+    tensor = available[name]
+    if tensor.shape != shape:
+        raise ValueError(
+            f"{tensor.path}: {name} must have shape {list(shape)} by config.json,"
+            f" got {list(tensor.shape)}"
+        )
+    if tensor.dtype not in TORCH_DTYPES:
+        raise ValueError(
+            f"{tensor.path}: {name} must be stored as {', '.join(TORCH_DTYPES)},"
+            f" got {tensor.dtype}"
+        )
+    return tensor
+
+
+def check_unused(
+    model_dir: Path,
+    config: ModelConfig,
+    available: Mapping[str, StoredTensor],
+    stored: Mapping[str, StoredTensor],
+) -> None:
+    """Old buffers and an equal copy of a tied embedding are left alone; anything else is refused.
+
+    A tensor nobody reads means that config.json does not describe these weights, for example a
+    bias it does not mention: running on would give wrong answers.
+    """
+    names = family_names(config)
+    for name, tensor in available.items():
+        if name in stored or OLD_BUFFERS.fullmatch(name):
+            continue
+        if name != names.lm_head or not config.tied_embeddings:
+            raise ValueError(
+                f"{tensor.path}: unexpected tensor {name} {list(tensor.shape)}: a"
+                f" {config.family} model with this config.json has no such weight"
+            )
+        if not same_bytes(tensor, stored[names.embed]):
+            raise ValueError(
+                f"{tensor.path}: {name} must equal {names.embed} because config.json says"
+                " tie_word_embeddings, got other values; set it to false to use both"
+            )

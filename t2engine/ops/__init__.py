@@ -1,0 +1,52 @@
+"""Every operation of the engine, each declared once in the file of its name."""
+
+from __future__ import annotations
+
+from t2engine.ops._op import BackendUnavailable, Op
+from t2engine.ops.gelu import gelu
+from t2engine.ops.layer_norm import layer_norm
+from t2engine.ops.linear import PackedWeight, linear, pack_weight
+from t2engine.ops.merge_states import merge_states
+from t2engine.ops.philox_uniform import philox_uniform
+from t2engine.ops.prefill_attention import prefill_attention
+from t2engine.ops.rms_norm import rms_norm
+from t2engine.ops.rotary_embedding import rotary_embedding
+from t2engine.ops.sample_tokens import sample_tokens
+from t2engine.ops.shared_prefix_attention import shared_prefix_attention
+from t2engine.ops.silu_mul import silu_mul
+
+OPS: dict[str, Op] = {
+    op.name: op
+    for op in (
+        shared_prefix_attention,
+        merge_states,
+        prefill_attention,
+        linear,
+        rms_norm,
+        layer_norm,
+        rotary_embedding,
+        silu_mul,
+        gelu,
+        sample_tokens,
+        philox_uniform,
+    )
+}
+
+__all__ = [
+    "OPS",
+    "BackendUnavailable",
+    "Op",
+    "PackedWeight",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "merge_states",
+    "pack_weight",
+    "philox_uniform",
+    "prefill_attention",
+    "rms_norm",
+    "rotary_embedding",
+    "sample_tokens",
+    "shared_prefix_attention",
+    "silu_mul",
+]

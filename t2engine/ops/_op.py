@@ -1,0 +1,117 @@
+"""What an operation is: one contract with a check, a cost, a reference, and native backends.
+
+`Op.__call__` checks the inputs, picks the backend, allocates the outputs and calls it. Nothing else
+picks a backend, and a backend named by the caller never falls back to another.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2engine.schema import Cost
+
+PREFERENCE = {"cpu": ("cpp", "torch"), "cuda": ("cuda", "triton", "torch")}
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend that cannot run here; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    native maps a backend to "module:function"; the function takes the outputs, then the inputs,
+    then (C++ only) the number of threads. "torch" is the reference itself, in the inputs' dtype.
+    """
+
+    name: str
+    check: Callable[..., None]
+    cost: Callable[..., Cost]
+    reference: Callable[..., Any]
+    outputs: Callable[..., tuple[Tensor, ...]]
+    native: Mapping[str, str]
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return (*self.native, "torch")
+
+    def __call__(self, *inputs: Any, backend: str | None = None) -> Any:
+        self.check(*inputs)
+        device = next(x.device.type for x in inputs if isinstance(x, Tensor))
+        if backend is None:
+            backend = self.pick(device)
+        if backend == "torch":
+            return self.reference(*inputs)
+        function = self.load(backend)
+        outputs = self.outputs(*inputs)
+        if backend == "cpp":
+            function(*outputs, *inputs, torch.get_num_threads())
+        else:
+            function(*outputs, *inputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def pick(self, device: str) -> str:
+        """The first backend of the device's order of preference that can run here."""
+        order = PREFERENCE.get(device, ("torch",))
+        return next(name for name in order if self.why_not(name, device) is None)
+
+    def why_not(self, backend: str, device: str = "cpu") -> str | None:
+        """Why this backend cannot run on this device here, in one line; None when it can."""
+        if backend not in self.backends:
+            return f"{self.name} has no {backend} backend"
+        if backend == "torch":
+            return None
+        if (backend == "cpp") != (device == "cpu"):
+            return f"{backend} does not run on {device}"
+        if backend in ("cuda", "triton") and not torch.cuda.is_available():
+            return "no CUDA device"
+        try:
+            self.load(backend)
+        except BackendUnavailable as error:
+            return str(error)
+        return None
+
+    def load(self, backend: str) -> Callable[..., None]:
+        if backend not in self.native:
+            raise BackendUnavailable(
+                f"{self.name}: backend must be one of {', '.join(self.backends)}, got {backend!r}"
+            )
+        return load_function(self.native[backend])
+
+
+@functools.cache
+def load_function(path: str) -> Callable[..., None]:
+    """Import "module:function"; BackendUnavailable says what is missing."""
+    module_name, function_name = path.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise BackendUnavailable(missing(module_name, error)) from error
+    return getattr(module, function_name)
+
+
+def missing(module_name: str, error: ImportError) -> str:
+    if module_name == "t2engine._C":
+        return f"the C++ extension is not built ({error}); `make build` or `pip install .` builds it"
+    return f"{module_name} cannot be imported: {error}"
+
+
+def expect_shape(op: str, **tensors: tuple[Tensor | None, list[int]]) -> None:
+    """Raise ValueError naming the first tensor whose shape is not the one wanted."""
+    for name, (tensor, shape) in tensors.items():
+        if tensor is not None and list(tensor.shape) != shape:
+            raise ValueError(f"{op}: {name} must be {shape}, got {list(tensor.shape)}")
+
+
+def expect_rank(op: str, **tensors: tuple[Tensor, int]) -> None:
+    for name, (tensor, rank) in tensors.items():
+        if tensor.dim() != rank:
+            raise ValueError(f"{op}: {name} must have {rank} dimensions, got {list(tensor.shape)}")

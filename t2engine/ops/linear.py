@@ -1,0 +1,90 @@
+"""A matrix product with a fixed weight: out = x @ weight.T + bias.
+
+The weight may be packed once at load into panels of 16 output features, the order in which the C++
+kernel reads it: panels[n // 16, :, n % 16] == weight[n]. A plain weight is packed on every call.
+
+Shapes: x [R, K], weight [N, K] or PackedWeight of that shape, bias [N] or None; out [R, N].
+Raises: ValueError when a shape disagrees with the weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from t2engine.ops._op import Op, expect_rank, expect_shape, load_function
+from t2engine.schema import Cost
+
+PANEL = 16  # output features in a panel: one AVX-512, two AVX2, four NEON registers of float32
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    panels: Tensor  # [ceil(N / 16), K, 16] float32, zero past N
+    out_features: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.out_features, self.panels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.panels.nbytes
+
+    def rows(self, index: Tensor) -> Tensor:
+        """weight[index], for an embedding that is tied to the output projection."""
+        return self.panels[index // PANEL, :, index % PANEL]
+
+    def unpack(self) -> Tensor:
+        return self.rows(torch.arange(self.out_features))
+
+
+def pack_weight(weight: Tensor) -> PackedWeight:
+    N, K = weight.shape
+    panels = weight.new_zeros(-(-N // PANEL), K, PANEL, dtype=torch.float32)
+    whole = N // PANEL
+    panels[:whole] = weight[: whole * PANEL].view(whole, PANEL, K).transpose(1, 2)
+    if N % PANEL:
+        panels[whole, :, : N % PANEL] = weight[whole * PANEL :].T
+    return PackedWeight(panels, N)
+
+
+def check(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> None:
+    expect_rank("linear", x=(x, 2))
+    N, K = weight.shape
+    expect_shape("linear", x=(x, [x.shape[0], K]), bias=(bias, [N]))
+
+
+def cost(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> Cost:
+    R, (N, K) = x.shape[0], weight.shape
+    return Cost(flops=2 * R * N * K, bytes=4 * (R * K + N * K + R * N))
+
+
+def reference(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> Tensor:
+    plain = weight.unpack() if isinstance(weight, PackedWeight) else weight
+    return torch.nn.functional.linear(x, plain, bias)
+
+
+def outputs(
+    x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    return (x.new_empty(x.shape[0], weight.shape[0]),)
+
+
+def linear_cpu(
+    out: Tensor, x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None, num_threads: int
+) -> None:
+    packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
+    load_function("t2engine._C:linear_cpu")(out, x, packed.panels, bias, num_threads)
+
+
+linear = Op(
+    name="linear",
+    check=check,
+    cost=cost,
+    reference=reference,
+    outputs=outputs,
+    native={"cpp": "t2engine.ops.linear:linear_cpu"},
+)

@@ -1,0 +1,164 @@
+"""The nouns that cross layers: frozen dataclasses of plain data, importing nothing but the standard library.
+
+Units end the name: `flops`, `bytes`, `seconds`, `joules`. A quantity nobody measured is None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# ---- models ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3.1's frequency-dependent stretching of the rotary wavelengths (`rope_type: llama3`)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context_len: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a decoder-only transformer, in one vocabulary for every family read."""
+
+    family: str  # "llama", "mistral", "qwen2", "qwen3" or "gpt_neox"
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_context_len: int
+    norm_eps: float
+    rope_theta: float
+    rotary_dim: int  # leading features of a head that rotate; head_dim unless partial
+    rope_scaling: RopeScaling | None = None
+    norm: str = "rms"  # "rms" or "layer" (LayerNorm with bias)
+    activation: str = "silu"  # "silu", "gelu" (erf) or "gelu_tanh"
+    gated_mlp: bool = True  # down(act(gate(x)) * up(x)), otherwise down(act(up(x)))
+    parallel_residual: bool = False  # attention and MLP read the same layer input
+    qkv_bias: bool = False
+    output_bias: bool = False  # of the attention's output projection
+    mlp_bias: bool = False
+    qk_norm: bool = False  # RMSNorm over head_dim on every query and key head
+    tied_embeddings: bool = False
+    dtype: str = "float32"  # of the weights as stored in the files
+
+
+# ---- sampling --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to draw samples; names and meanings as in vLLM.
+
+    Raises: ValueError naming the field, what it must be and what it was.
+    """
+
+    n: int = 1
+    temperature: float = 1.0  # 0 takes the most probable token
+    top_k: int = 0  # 0 (or -1) keeps the whole vocabulary
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0  # over prompt and output; > 1 discourages
+    presence_penalty: float = 0.0  # over the output
+    frequency_penalty: float = 0.0  # over the output, per occurrence
+    seed: int | None = None  # None draws a fresh seed per prompt and reports it
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop_str_in_output: bool = False
+    max_tokens: int | None = 16  # None goes on to the end of the context
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    logprobs: int | None = None  # None keeps none; 0 the drawn token's; m the m most probable too
+
+
+@dataclass(frozen=True)
+class Logprob:
+    """Natural log-probabilities of one candidate token at one step."""
+
+    logprob: float  # under the model's own distribution
+    rank: int  # 1 is the model's most probable token
+    sampled_logprob: float | None = None  # under the distribution the token was drawn from
+
+
+# ---- what a sample cost ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call of an operation does: matrix FLOPs (two a multiply-add) and bytes touched."""
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SampleCost:
+    """What one sample really cost. The prefill share is kept apart from the sample's own decode."""
+
+    prefill_flops: int  # this sample's share of the prompt's one prefill
+    decode_flops: int
+    waste_flops: int  # spent on a sample that was cancelled, or on padding
+    logical_bytes: int  # as if this sample had read its own prefix
+    physical_bytes: int  # what it read, shared reads divided among the sharers
+    prefill_seconds: float
+    decode_seconds: float
+    joules: float | None = None
+
+    @property
+    def flops(self) -> int:
+        return self.prefill_flops + self.decode_flops
+
+    @property
+    def seconds(self) -> float:
+        return self.prefill_seconds + self.decode_seconds
+
+
+@dataclass(frozen=True)
+class CompletionOutput:
+    """One sample of one prompt."""
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: str | None  # "stop", "length", or "abort" for a sample cut short
+    stop_reason: int | str | None  # the token id or string that stopped it; None at the end token
+    cumulative_logprob: float | None
+    logprobs: tuple[dict[int, Logprob], ...] | None
+    cost: SampleCost
+
+
+@dataclass(frozen=True)
+class RequestOutput:
+    """All samples of one prompt, and what they cost together."""
+
+    prompt: str | None
+    prompt_token_ids: tuple[int, ...]
+    outputs: tuple[CompletionOutput, ...]
+    params: SamplingParams
+    seed: int  # the seed in force, drawn if none was given
+    cost: SampleCost
+
+
+# ---- study and planning ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How often one model answered one question: num_correct of num_samples.
+
+    N counts all parameters, embeddings included; D counts training tokens.
+    """
+
+    model: str
+    N: int
+    D: int
+    question: str
+    num_samples: int
+    num_correct: int
+    gold_nll: float | None = None  # natural-log loss of the gold answer, summed over its tokens

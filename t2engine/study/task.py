@@ -1,0 +1,106 @@
+"""Multi-step arithmetic, worked left to right as a pocket calculator does.
+
+    prompt  12+47*3-58=      completion  59 177 119
+
+A question is a chain of operations; its completion is every running total, the last of which is the answer. Only the
+answer is checked. Questions differ in the number of steps, the operations and the size of the numbers, so that the
+probability of a right sample spreads over (0, 1) within one model.
+
+A question belongs to the held-out set when a hash of its prompt says so, whatever the seed: training never sees it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+DIGITS = "0123456789"
+OPERATIONS = "+-*"
+SYMBOLS = DIGITS + OPERATIONS + "= "
+
+MIN_STEPS = 2
+MAX_STEPS = 4
+MAX_TERM = 99  # first number, and what is added or subtracted
+MAX_FACTOR = 9
+MAX_TOTAL = 999  # a running total stays within 0 and this
+HELD_OUT_SHARE = 16  # one question in this many is held out
+
+
+@dataclass(frozen=True)
+class Question:
+    prompt: str
+    completion: str
+
+    @property
+    def answer(self) -> str:
+        return last_number(self.completion)
+
+
+def last_number(completion: str) -> str:
+    return completion.rsplit(" ", 1)[-1]
+
+
+def check(question: Question, completion: str) -> bool:
+    """Whether a completion ends in the right answer; its intermediate totals are not looked at."""
+    return last_number(completion) == question.answer
+
+
+def is_held_out(prompt: str) -> bool:
+    return blake2b(prompt.encode(), digest_size=1).digest()[0] % HELD_OUT_SHARE == 0
+
+
+def draw_question(rng: random.Random) -> Question:
+    total = draw_term(rng)
+    prompt, totals = str(total), []
+    for _ in range(draw_number(rng, MIN_STEPS, MAX_STEPS)):
+        operation, operand = draw_step(rng, total)
+        total = apply(operation, total, operand)
+        prompt += operation + str(operand)
+        totals.append(str(total))
+    return Question(prompt + "=", " ".join(totals))
+
+
+def draw_step(rng: random.Random, total: int) -> tuple[str, int]:
+    """An operation and an operand that keep the total within bounds, by rejection."""
+    while True:
+        operation = OPERATIONS[int(rng.random() * len(OPERATIONS))]
+        operand = draw_number(rng, 2, MAX_FACTOR) if operation == "*" else draw_term(rng)
+        if 0 <= apply(operation, total, operand) <= MAX_TOTAL:
+            return operation, operand
+
+
+def draw_term(rng: random.Random) -> int:
+    """One digit or two, equally often."""
+    return draw_number(rng, 1, MAX_TERM if rng.random() < 0.5 else 9)
+
+
+def draw_number(rng: random.Random, low: int, high: int) -> int:
+    return low + int(rng.random() * (high - low + 1))
+
+
+def apply(operation: str, total: int, operand: int) -> int:
+    if operation == "+":
+        return total + operand
+    return total - operand if operation == "-" else total * operand
+
+
+def training_questions(seed: int) -> Iterator[Question]:
+    """An endless stream of questions that are not held out."""
+    rng = random.Random(f"train {seed}")
+    while True:
+        question = draw_question(rng)
+        if not is_held_out(question.prompt):
+            yield question
+
+
+def held_out_questions(count: int, seed: int) -> list[Question]:
+    """`count` different held-out questions."""
+    rng = random.Random(f"held out {seed}")
+    chosen: dict[str, Question] = {}
+    while len(chosen) < count:
+        question = draw_question(rng)
+        if is_held_out(question.prompt):
+            chosen.setdefault(question.prompt, question)
+    return list(chosen.values())
