@@ -1,0 +1,1 @@
+"""Train-to-Test scaling laws: pass@k estimators, one law per file, one fitting procedure."""
