@@ -189,7 +189,7 @@ def refuse_qwen_window(fields: Fields) -> None:
 
 def read_head_dim(fields: Fields, family: Family, num_heads: int) -> int:
     hidden_size = fields.integer("hidden_size")
-    if "head_dim" not in fields and family.head_dim is None or family.name == "gpt_neox":
+    if ("head_dim" not in fields and family.head_dim is None) or family.name == "gpt_neox":
         if hidden_size % num_heads:
             raise fields.fail("hidden_size", f"a multiple of num_attention_heads ({num_heads})")
         return hidden_size // num_heads

@@ -29,8 +29,7 @@ from t2engine.schema import ModelConfig
 
 # Buffers that older versions of transformers stored; they are computed, never read.
 OLD_BUFFERS = re.compile(
-    r"(model|gpt_neox)\.layers\.\d+\.(self_attn|attention)\."
-    r"(rotary_emb\.inv_freq|bias|masked_bias)"
+    r".*\.rotary_emb\.inv_freq|gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias)"
 )
 
 

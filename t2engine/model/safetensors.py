@@ -11,11 +11,12 @@ Source: the format's specification, README of huggingface/safetensors.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch import Tensor
 from t2engine.model.fields import parse_object, read_fields, show
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the format's own library
+MAX_RANK = 8  # no weight comes near; the product of more would be a way to stall the reader
 CHUNK_BYTES = 1 << 22  # read and converted at a time
 ITEM_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -64,7 +66,7 @@ def read_index(model_dir: Path) -> dict[str, StoredTensor]:
         if shard not in headers:
             headers[shard] = read_header(model_dir / shard)
         if name not in headers[shard]:
-            raise ValueError(f"{index}: places {name} in {shard}, which does not hold it")
+            raise ValueError(f"{index}: places {show(name)} in {shard}, which does not hold it")
         stored[name] = headers[shard][name]
     return stored
 
@@ -99,9 +101,10 @@ def parse_entry(path: Path, name: str, entry: Any, data_start: int) -> StoredTen
                 f"{path}: tensor {show(name)} must have dtype, shape and two data_offsets,"
                 f" got {show(entry)}"
             )
-    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers) or start > end:
+    sizes = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    if not sizes or start > end or len(shape) > MAX_RANK:
         raise ValueError(
-            f"{path}: tensor {show(name)} must have a shape of integers >= 0 and offsets in"
+            f"{path}: tensor {show(name)} must have at most {MAX_RANK} sizes >= 0 and offsets in"
             f" order, got shape {show(shape)} and offsets {show([start, end])}"
         )
     if dtype in ITEM_BYTES and end - start != math.prod(shape) * ITEM_BYTES[dtype]:
@@ -150,7 +153,7 @@ def read_rows(tensor: StoredTensor, first_row: int, out: Tensor) -> None:
             part.copy_(chunk)
 
 
-def fill(file: BinaryIO, flat: Tensor, tensor: StoredTensor) -> None:
+def fill(file: io.FileIO, flat: Tensor, tensor: StoredTensor) -> None:
     view = memoryview(flat.view(torch.uint8).numpy())
     while len(view):
         count = file.readinto(view)

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from t2engine.model.fields import show
 from t2engine.model.names import OLD_BUFFERS, Recipe, family_names, recipes
 from t2engine.model.safetensors import (
     TORCH_DTYPES,
@@ -142,8 +143,7 @@ def find_tensor(
         )
     if tensor.dtype not in TORCH_DTYPES:
         raise ValueError(
-            f"{tensor.path}: {name} must be stored as {', '.join(TORCH_DTYPES)},"
-            f" got {tensor.dtype}"
+            f"{tensor.path}: {name} must be stored as {', '.join(TORCH_DTYPES)}, got {tensor.dtype}"
         )
     return tensor
 
@@ -165,7 +165,7 @@ def check_unused(
             continue
         if name != names.lm_head or not config.tied_embeddings:
             raise ValueError(
-                f"{tensor.path}: unexpected tensor {name} {list(tensor.shape)}: a"
+                f"{tensor.path}: unexpected tensor {show(name)} {list(tensor.shape)}: a"
                 f" {config.family} model with this config.json has no such weight"
             )
         if not same_bytes(tensor, stored[names.embed]):

@@ -51,24 +51,24 @@ def pack_weight(weight: Tensor) -> PackedWeight:
     return PackedWeight(panels, N)
 
 
-def check(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> None:
+def check(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> None:
     expect_rank("linear", x=(x, 2))
     N, K = weight.shape
     expect_shape("linear", x=(x, [x.shape[0], K]), bias=(bias, [N]))
 
 
-def cost(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> Cost:
+def cost(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> Cost:
     R, (N, K) = x.shape[0], weight.shape
     return Cost(flops=2 * R * N * K, bytes=4 * (R * K + N * K + R * N))
 
 
-def reference(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None) -> Tensor:
+def reference(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> Tensor:
     plain = weight.unpack() if isinstance(weight, PackedWeight) else weight
     return torch.nn.functional.linear(x, plain, bias)
 
 
 def outputs(
-    x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None = None
+    x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None
 ) -> tuple[Tensor, ...]:
     return (x.new_empty(x.shape[0], weight.shape[0]),)
 
