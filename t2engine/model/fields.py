@@ -31,22 +31,23 @@ class Fields:
         return ValueError(f"{self.source}: {name} must be {expected}, got {got}")
 
     def integer(self, name: str, default: int | None = None, minimum: int = 1) -> int:
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if value is None and default is not None:
             return default
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not minimum <= value <= MAX_INTEGER:
-            raise self.fail(name, f"an integer from {minimum} to {MAX_INTEGER}")
-        return value
+        if whole and minimum <= value <= MAX_INTEGER:
+            return int(value)
+        raise self.fail(name, f"an integer from {minimum} to {MAX_INTEGER}")
 
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number > 0."""
         value = self.values.get(name)
         if value is None and default is not None:
             return default
-        if not is_number(value) or not value > 0:
+        number = as_float(value)
+        if number is None or number <= 0:
             raise self.fail(name, "a finite number > 0")
-        return float(value)
+        return number
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.values.get(name)
@@ -102,14 +103,15 @@ def parse_object(text: bytes, source: str) -> dict[str, Any]:
     return values
 
 
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that a float can hold."""
+def as_float(value: Any) -> float | None:
+    """A JSON number that a float can hold; None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
+        return None
     try:
-        return math.isfinite(value)
+        number = float(value)
     except OverflowError:  # an integer beyond the range of float
-        return False
+        return None
+    return number if math.isfinite(number) else None
 
 
 def show(value: Any) -> str:

@@ -147,14 +147,15 @@ def read_rows(tensor: StoredTensor, first_row: int, out: Tensor) -> None:
             fill(file, flat, tensor)
             return
         buffer = torch.empty(min(CHUNK_BYTES // dtype.itemsize, flat.numel()), dtype=dtype)
-        for part in flat.split(max(buffer.numel(), 1)):
+        for first in range(0, flat.numel(), max(buffer.numel(), 1)):
+            part = flat[first : first + buffer.numel()]
             chunk = buffer[: part.numel()]
             fill(file, chunk, tensor)
             part.copy_(chunk)
 
 
 def fill(file: io.FileIO, flat: Tensor, tensor: StoredTensor) -> None:
-    view = memoryview(flat.view(torch.uint8).numpy())
+    view = flat.view(torch.uint8).numpy().data
     while len(view):
         count = file.readinto(view)
         if not count:

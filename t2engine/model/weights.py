@@ -88,9 +88,10 @@ class WeightFiles:
                     first_row = (head * 3 + part) * head_dim
                     read_rows(self.stored[source], first_row, blocks[part, head])
             return out
-        counts = [shape[0] for _, shape in recipe.sources]
-        for (source, _), rows in zip(recipe.sources, out.split(counts), strict=True):
-            read_rows(self.stored[source], 0, rows)
+        first = 0
+        for source, shape in recipe.sources:
+            read_rows(self.stored[source], 0, out[first : first + shape[0]])
+            first += shape[0]
         return out
 
     def load_affine(self, name: str, dtype: torch.dtype = torch.float32) -> Affine:

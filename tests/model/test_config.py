@@ -89,7 +89,7 @@ def test_gpt_neox_in_full(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "family, flags",
+    ("family", "flags"),
     [
         ("llama", (False, False, False, False)),
         ("mistral", (False, False, False, False)),
@@ -191,7 +191,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("family, changes, message", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize(("family", "changes", "message"), BAD.values(), ids=BAD.keys())
 def test_refused_by_name(tmp_path, family, changes, message):
     write_minimal_config(tmp_path, family, **{"num_key_value_heads": 4, **changes})
     with pytest.raises(ValueError, match=message) as error:
@@ -211,12 +211,12 @@ def test_a_missing_size_is_named(tmp_path, field):
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b"null"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(ValueError, match="config.json: must be a JSON object"):
+    with pytest.raises(ValueError, match=r"config\.json: must be a JSON object"):
         read_config(tmp_path)
 
 
 def test_no_file_at_all(tmp_path):
-    with pytest.raises(ValueError, match="config.json: must be a readable file"):
+    with pytest.raises(ValueError, match=r"config\.json: must be a readable file"):
         read_config(tmp_path)
 
 
@@ -227,7 +227,7 @@ def test_random_damage_is_read_or_refused(tmp_path):
     values = json.loads(good)
     wild = [None, True, -1, 0, 2**63, 10**400, 0.5, 1e308, "", "x\n", [], [[]], {}, {"a": []}]
     rng = random.Random(0)
-    refused = 0
+    refused = accepted = 0
     for trial in range(600):
         damaged = bytearray(good)
         if trial % 3 == 0:
@@ -242,6 +242,8 @@ def test_random_damage_is_read_or_refused(tmp_path):
         try:
             read_config(tmp_path)
         except ValueError as error:
-            refused += 1
-            assert "\n" not in str(error)
-    assert 200 < refused < 600
+            refused += "\n" not in str(error)
+        else:
+            accepted += 1
+    assert refused + accepted == 600
+    assert min(refused, accepted) > 50

@@ -159,7 +159,7 @@ def rewrite_config(directory: Path, **changes: Any) -> None:
 
 
 def write_old_config_form(directory: Path) -> None:
-    """Rewrite config.json as transformers 4 did: `rope_theta`, `rope_scaling`, `torch_dtype`, ..."""
+    """Rewrite config.json in the form of transformers 4 (`rope_theta`, `torch_dtype`, ...)."""
     path = Path(directory) / "config.json"
     config = json.loads(path.read_text())
     rope = config.pop("rope_parameters")
