@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from t2engine.laws.gamma import (
     Array,
@@ -89,26 +89,20 @@ def _grouped(
     pairs, index = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
     total = np.bincount(index.ravel(), weights=w, minlength=pairs.shape[1])
     kept = total > 0
-    return pairs[0][kept], pairs[1][kept], total[kept]
+    return pairs[0][kept], pairs[1][kept], total[kept].astype(float)
 
 
 def _likelihood(point: Array, n: Array, c: Array, w: Array) -> tuple[float, Array, Array]:
     """Value, gradient and Hessian over (logit mean, log concentration)."""
     a, b = _to_shape(point)
-    value = (
-        w * (log_gamma_ratio(a, c) + log_gamma_ratio(b, n - c) - log_gamma_ratio(a + b, n))
-    ).sum()
-    both = digamma_difference(a + b, n)
-    by_a = (w * (digamma_difference(a, c) - both)).sum()
-    by_b = (w * (digamma_difference(b, n - c) - both)).sum()
-    both = trigamma_difference(a + b, n)
-    shared = -(w * both).sum()
-    second = np.array(
-        [
-            [(w * (trigamma_difference(a, c) - both)).sum(), shared],
-            [shared, (w * (trigamma_difference(b, n - c) - both)).sum()],
-        ]
-    )
+    start = np.array([[a], [b], [a + b]])
+    drawn = np.stack([c, n - c, n])  # [3, Q]: successes, failures, samples
+    sign = np.array([1.0, 1.0, -1.0])
+    value = sign @ (log_gamma_ratio(start, drawn) @ w)
+    first = digamma_difference(start, drawn) @ w
+    by_a, by_b = first[:2] - first[2]
+    second = trigamma_difference(start, drawn) @ w
+    curvature = np.diag(second[:2]) - second[2]
     mean = a / (a + b)
     spread = a * b / (a + b)
     jacobian = np.array([[spread, a], [-spread, b]])  # d(a, b) / d(logit mean, log conc.)
@@ -118,17 +112,17 @@ def _likelihood(point: Array, n: Array, c: Array, w: Array) -> tuple[float, Arra
         np.array([[skew, spread], [spread, a]]),
         np.array([[-skew, -spread], [-spread, b]]),
     )
-    hessian = jacobian.T @ second @ jacobian + by_a * bend_a + by_b * bend_b
+    hessian = jacobian.T @ curvature @ jacobian + by_a * bend_a + by_b * bend_b
     return float(value), gradient, hessian
 
 
-def _ascent_step(gradient: Array, hessian: Array, free: Array) -> Array:
+def _ascent_step(gradient: Array, hessian: Array, free: NDArray[np.bool_]) -> Array:
     """Newton's step with every eigenvalue taken by its size, at most 3 long per coordinate."""
     mask = np.outer(free, free)
     values, vectors = np.linalg.eigh(np.where(mask, hessian, -np.eye(2)))
     sizes = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
     step = vectors @ ((vectors.T @ (gradient * free)) / sizes)
-    return step * min(1.0, 3.0 / max(np.abs(step).max(), 1e-300))
+    return np.asarray(step * min(1.0, 3.0 / max(np.abs(step).max(), 1e-300)), float)
 
 
 def _moments(n: Array, c: Array, w: Array) -> Array:

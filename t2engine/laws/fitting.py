@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from t2engine.laws.gamma import Array
 
@@ -157,7 +158,7 @@ class _Loss:
         """Objective [S], gradient [S, P], Gauss-Newton Hessian [S, P, P]."""
         residual, jacobian = self.residuals(theta)
         if self.huber_delta is None:
-            slope, curvature = residual, 1.0
+            slope, curvature = residual, np.ones(())
             value = residual**2 / 2
         else:
             delta, size = self.huber_delta, np.abs(residual)
@@ -170,7 +171,7 @@ class _Loss:
         return (weight * value).sum(axis=1), gradient, hessian
 
 
-def _free(theta: Array, gradient: Array, low: Array, high: Array) -> Array:
+def _free(theta: Array, gradient: Array, low: Array, high: Array) -> NDArray[np.bool_]:
     """Parameters not held at a bound by their gradient, [S, P]."""
     return ~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
 
@@ -181,7 +182,7 @@ def _slope(
     """The steepest free direction, [S], in units of sqrt(curvature x objective)."""
     scale = np.sqrt(np.einsum("spp->sp", hessian) * objective[:, None])
     slope = np.abs(gradient) * _free(theta, gradient, *box)
-    return (slope / np.maximum(scale, 1e-150)).max(axis=1)
+    return np.asarray((slope / np.maximum(scale, 1e-150)).max(axis=1), float)
 
 
 def _damped_step(
@@ -195,7 +196,7 @@ def _damped_step(
     identity = np.eye(num_parameters)
     both = free[:, :, None] & free[:, None, :]
     system = np.where(both, hessian, 0.0) + identity * np.where(free, ridge, 1.0)[:, :, None]
-    return -np.linalg.solve(system, (gradient * free)[..., None])[..., 0]
+    return np.asarray(-np.linalg.solve(system, (gradient * free)[..., None])[..., 0], float)
 
 
 def _bounds_hit(values: Array, parameters: Sequence[Parameter]) -> tuple[str, ...]:

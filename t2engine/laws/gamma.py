@@ -14,6 +14,8 @@ Source: Abramowitz and Stegun, 6.1.15, 6.1.40, 6.3.18, 6.4.12.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,50 +28,78 @@ STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 
 
 def log_gamma_ratio(x: ArrayLike, d: ArrayLike) -> Array:
     x, d = np.asarray(x, float), np.asarray(d, float)
-    lifted = sum(np.log1p(d / (x + j)) for j in range(LIFT))
+    lifted = _sum(np.log1p(d / (x + j)) for j in range(LIFT))
     x = x + LIFT
-    series = sum(c * ((x + d) ** -(2 * m + 1) - x ** -(2 * m + 1)) for m, c in enumerate(STIRLING))
-    return (x - 0.5) * np.log1p(d / x) + d * (np.log(x + d) - 1) + series - lifted
+    leading: Array = (x - 0.5) * np.log1p(d / x) + d * (np.log(x + d) - 1)
+    return leading + _series(x + d, 0) - _series(x, 0) - lifted
 
 
 def log_beta_ratio(a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Array:
     """ln B(a, b + k) / B(a, b), the log-probability that k Beta(a, b) samples all fail."""
     a, b, k = np.asarray(a, float), np.asarray(b, float), np.asarray(k, float)
-    lifted = sum(_log_cross_ratio(a, b + j, k) for j in range(LIFT))
+    lifted = _sum(_log_cross_ratio(a, b + j, k) for j in range(LIFT))
     b = b + LIFT
-    stirling = (
+    leading: Array = (
         -(b - 0.5) * np.log1p(-a * k / ((b + k) * (b + a)))
         - k * np.log1p(a / (b + k))
         - a * np.log1p(k / (a + b))
     )
-    series = sum(
-        c * (_power_drop(b, a, 2 * m + 1) - _power_drop(b + k, a, 2 * m + 1))
-        for m, c in enumerate(STIRLING)
-    )
-    return lifted + stirling - series
+    return lifted + leading + _series_drop(b + k, a) - _series_drop(b, a)
 
 
 def digamma_difference(x: ArrayLike, d: ArrayLike) -> Array:
     x, d = np.asarray(x, float), np.asarray(d, float)
-    lifted = sum(d / ((x + j) * (x + j + d)) for j in range(LIFT))
+    lifted = _sum(d / ((x + j) * (x + j + d)) for j in range(LIFT))
     x = x + LIFT
-    series = sum(
-        (2 * m + 1) * c * (x ** -(2 * m + 2) - (x + d) ** -(2 * m + 2))
-        for m, c in enumerate(STIRLING)
-    )
-    return lifted + np.log1p(d / x) + d / (2 * x * (x + d)) + series
+    leading: Array = np.log1p(d / x) + d / (2 * x * (x + d))
+    return lifted + leading + _series(x + d, 1) - _series(x, 1)
 
 
 def trigamma_difference(x: ArrayLike, d: ArrayLike) -> Array:
     x, d = np.asarray(x, float), np.asarray(d, float)
-    lifted = sum((x + j + d) ** -2 - (x + j) ** -2 for j in range(LIFT))
+    lifted = _sum(_inverse_square_drop(x + j, d) for j in range(LIFT))
     x = x + LIFT
-    series = sum(
-        (2 * m + 1) * (2 * m + 2) * c * ((x + d) ** -(2 * m + 3) - x ** -(2 * m + 3))
-        for m, c in enumerate(STIRLING)
-    )
-    leading = -d / (x * (x + d)) + ((x + d) ** -2 - x**-2) / 2
-    return lifted + leading + series
+    leading: Array = d / (x * (x + d)) + _inverse_square_drop(x, d) / 2
+    return _series(x + d, 2) - _series(x, 2) - lifted - leading
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    total = np.zeros(())
+    for term in terms:
+        total = total + term
+    return total
+
+
+def _series(x: Array, order: int) -> Array:
+    """Stirling's tail of ln G at x, or its first or second derivative."""
+    inverse = 1 / x
+    square = inverse * inverse
+    total = np.zeros(())
+    for m in reversed(range(len(STIRLING))):
+        power = 2 * m + 1
+        factor = (1, -power, power * (power + 1))[order]
+        total = total * square + factor * STIRLING[m]
+    for _ in range(order + 1):
+        total = total * inverse
+    return total
+
+
+def _series_drop(x: Array, a: Array) -> Array:
+    """Stirling's tail at x minus that at x + a, with a factored out so a small a keeps its digits.
+
+    A polynomial P(u) = sum of c u^j has (P(u) - P(v)) / (u - v) by Horner's rule in both.
+    """
+    u, v = 1 / x, 1 / (x + a)
+    value, divided = np.zeros(()), np.zeros(())
+    for coefficient in reversed([c for odd in STIRLING for c in (0.0, odd)]):
+        divided = divided * v + value
+        value = value * u + coefficient
+    return divided * (a * u * v)
+
+
+def _inverse_square_drop(x: Array, d: Array) -> Array:
+    """1 / x^2 - 1 / (x + d)^2."""
+    return d * (2 * x + d) / (x * (x + d)) ** 2
 
 
 def _log_cross_ratio(a: Array, b: Array, k: Array) -> Array:
@@ -78,10 +108,3 @@ def _log_cross_ratio(a: Array, b: Array, k: Array) -> Array:
     small = np.log1p(-np.minimum(away, 0.5))
     large = np.log(b / (b + a)) + np.log1p(a / (b + k))
     return np.where(away < 0.5, small, large)
-
-
-def _power_drop(x: Array, a: Array, power: int) -> Array:
-    """x^-p - (x + a)^-p with the factor a taken out, so that a small a keeps its digits."""
-    ratio = x / (x + a)
-    geometric = sum(ratio**j for j in range(power))
-    return a / (x + a) * x ** -float(power) * geometric

@@ -50,12 +50,12 @@ def unbiased_pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, k: int) -
     some_fail = failures >= k
     b = np.where(some_fail, failures - k + 1, 1.0)
     estimate = -np.expm1(log_beta_ratio(np.maximum(c, 0.5), b, k))
-    return np.where(c == 0, 0.0, np.where(some_fail, estimate, 1.0))
+    return np.asarray(np.where(c == 0, 0.0, np.where(some_fail, estimate, 1.0)), float)
 
 
 def beta_pass_at_k(a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Array:
     """pass@k when each question's p is drawn from Beta(a, b); k may be real."""
-    return -np.expm1(log_beta_ratio(a, b, k))
+    return np.asarray(-np.expm1(log_beta_ratio(a, b, k)), float)
 
 
 def posterior_pass_at_k(
@@ -74,7 +74,8 @@ def nll_of_pass_at_k(nll: ArrayLike, k: ArrayLike) -> Array:
     held = np.clip(nll, np.finfo(float).tiny, 700.0)
     p = np.exp(-held)
     log_fail = k * np.where(p < 0.5, np.log1p(-np.minimum(p, 0.5)), np.log(-np.expm1(-held)))
-    return np.where(nll > 700, nll - np.log(k), -np.log(-np.expm1(log_fail)))
+    exact = -np.log(-np.expm1(log_fail))
+    return np.asarray(np.where(nll > 700, nll - np.log(k), exact), float)
 
 
 def estimate_pass_at_k(
@@ -98,7 +99,7 @@ def estimate_pass_at_k(
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=num_resamples)  # [R, Q]
+    weights = rng.multinomial(n.size, np.full(n.size, 1 / n.size), size=num_resamples).astype(float)
     if method == "unbiased":
         values = unbiased_pass_at_k(n, c, k)
         mean, draws = float(values.mean()), weights @ values / n.size

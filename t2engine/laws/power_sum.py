@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2engine.laws.fitting import Batch, Fit, Parameter, fit_batch, fit_multistart
+from t2engine.laws.fitting import Fit, Parameter, fit_batch, fit_multistart
 from t2engine.laws.gamma import Array
 
 EXPONENT = (0.01, 2.0)
@@ -53,13 +53,17 @@ class PowerSum:
             terms[:, 0] = 0.0
         return residual, np.concatenate([terms, by_exponent], axis=1).swapaxes(1, 2)
 
-    def coefficients(self, theta: Sequence[float]) -> tuple[float, Array, Array]:
-        """E, c [J] and e [J] with the centring undone."""
-        values = np.asarray(theta, float)
+    def named(self, theta: Sequence[float] | Array) -> dict[str, float]:
+        """Every parameter under its own name, with logarithms and centring undone."""
         num_powers = len(self.centres)
-        exponents = values[1 + num_powers :]
-        logs = values[1 : 1 + num_powers] + exponents * self.centres
-        return float(np.exp(values[0])), np.exp(logs), exponents
+        values = np.asarray(theta, float).copy()
+        values[1 : 1 + num_powers] += values[1 + num_powers :] * self.centres
+        values[: 1 + num_powers] = np.exp(values[: 1 + num_powers])
+        return {p.name: float(x) for p, x in zip(self.parameters, values, strict=True)}
+
+    def rmse(self, theta: Sequence[float]) -> float:
+        residual = self.residuals(np.array([theta]))[0]
+        return float(np.sqrt((residual**2).mean()))
 
     def fit(
         self,
@@ -78,14 +82,16 @@ class PowerSum:
             weights=weights,
         )
 
-    def refit(
+    def standard_errors(
         self, start: Sequence[float], weights: Array, huber_delta: float | None = None
-    ) -> Batch:
-        """One fit per row of weights [S, R], each from the same start: a bootstrap."""
+    ) -> dict[str, float]:
+        """Spread over one refit for each row of weights [S, R]: a bootstrap."""
         starts = np.tile(np.asarray(start, float), (len(weights), 1))
-        return fit_batch(
+        batch = fit_batch(
             self.residuals, self.parameters, starts, huber_delta=huber_delta, weights=weights
         )
+        draws = [self.named(theta) for theta in batch.values]
+        return {p.name: float(np.std([d[p.name] for d in draws])) for p in self.parameters}
 
 
 def power_sum(

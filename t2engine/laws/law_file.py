@@ -1,0 +1,79 @@
+"""Laws as plain dicts (law.json) and back.
+
+    {"format": "t2engine.law", "version": 1, "law": "approach1", "parameters": {...}, "fit": {...}}
+
+Raises: ValueError naming the key, what was expected and what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from t2engine.laws.approach1 import Approach1Law
+from t2engine.laws.approach2 import Approach2Law
+from t2engine.laws.chinchilla import ChinchillaLaw
+from t2engine.laws.law import FitReport
+
+FORMAT = "t2engine.law"
+VERSION = 1
+
+Law = ChinchillaLaw | Approach1Law | Approach2Law
+
+
+def law_to_dict(law: Law) -> dict[str, Any]:
+    names = [x.name for x in fields(law) if x.name not in ("fit", "training")]
+    document: dict[str, Any] = {"format": FORMAT, "version": VERSION, "law": law.name}
+    document["parameters"] = {name: getattr(law, name) for name in names}
+    document["fit"] = None if law.fit is None else asdict(law.fit)
+    if isinstance(law, Approach2Law):
+        document["training"] = law_to_dict(law.training)
+    return document
+
+
+def law_from_dict(document: Mapping[str, Any]) -> Law:
+    if not isinstance(document, Mapping):
+        raise ValueError(f"a law must be an object, got {type(document).__name__}")
+    _expect(document, "format", [FORMAT])
+    _expect(document, "version", [VERSION])
+    _expect(document, "law", ["chinchilla", "approach1", "approach2"])
+    kind = document["law"]
+    parameters, fit = _parameters(document, kind), _fit(document.get("fit"))
+    if kind == "chinchilla":
+        return ChinchillaLaw(**parameters, fit=fit)
+    if kind == "approach1":
+        return Approach1Law(**parameters, fit=fit)
+    training = law_from_dict(document.get("training", {}))
+    if not isinstance(training, ChinchillaLaw):
+        raise ValueError(f"training must be a chinchilla law, got {training.name}")
+    return Approach2Law(training=training, **parameters, fit=fit)
+
+
+def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:
+    if document.get(key) not in allowed:
+        choices = " or ".join(map(repr, allowed))
+        raise ValueError(f"law file: {key} must be {choices}, got {document.get(key)!r}")
+
+
+def _parameters(document: Mapping[str, Any], kind: str) -> dict[str, float]:
+    law = {"chinchilla": ChinchillaLaw, "approach1": Approach1Law, "approach2": Approach2Law}[kind]
+    names = {x.name for x in fields(law)} - {"fit", "training"}
+    given = document.get("parameters")
+    if not isinstance(given, Mapping) or set(given) != names:
+        raise ValueError(f"law file: parameters must be {sorted(names)}, got {given!r}")
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"law file: parameter {name} must be a number, got {value!r}")
+    return {name: float(value) for name, value in given.items()}
+
+
+def _fit(given: Any) -> FitReport | None:
+    if given is None:
+        return None
+    names = {x.name for x in fields(FitReport)}
+    if not isinstance(given, Mapping) or set(given) != names:
+        raise ValueError(f"law file: fit must be null or have {sorted(names)}, got {given!r}")
+    tuples = {"bounds_hit", "N_range", "D_range", "k_range"}
+    values: dict[str, Any] = {x: tuple(v) if x in tuples else v for x, v in given.items()}
+    return FitReport(**values)
