@@ -5,7 +5,9 @@ Units end the name: `flops`, `bytes`, `seconds`, `joules`. A quantity nobody mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 # ---- models ----------------------------------------------------------------------------------
 
@@ -75,6 +77,53 @@ class SamplingParams:
     min_tokens: int = 0
     ignore_eos: bool = False
     logprobs: int | None = None  # None keeps none; 0 the drawn token's; m the m most probable too
+
+    def __post_init__(self) -> None:
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
+        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        for name, (rule, holds) in SAMPLING_RULES.items():
+            value = getattr(self, name)
+            if not is_number(value) or not holds(value):
+                raise ValueError(f"{name} must be {rule}, got {value!r}")
+        for name, least in (("seed", 0), ("max_tokens", 1), ("logprobs", 0)):
+            value = getattr(self, name)
+            if value is not None and not (is_whole(value) and value >= least):
+                raise ValueError(
+                    f"{name} must be None or a whole number of at least {least}, got {value!r}"
+                )
+        if self.seed is not None and self.seed >= 2**64:
+            raise ValueError(f"seed must be below 2**64, got {self.seed}")
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ValueError(f"stop must be texts that are not empty, got {self.stop!r}")
+        if not all(is_whole(token) for token in self.stop_token_ids):
+            raise ValueError(f"stop_token_ids must be token ids, got {self.stop_token_ids!r}")
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ValueError(
+                f"min_tokens must be at most max_tokens ({self.max_tokens}), got {self.min_tokens}"
+            )
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, float)
+
+
+# What each number must be; a comparison with nan is false, so nan is refused everywhere.
+SAMPLING_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "n": ("a whole number of at least 1", lambda x: is_whole(x) and x >= 1),
+    "temperature": ("a finite number of at least 0", lambda x: 0 <= x < float("inf")),
+    "top_k": ("a whole number of at least -1", lambda x: is_whole(x) and x >= -1),
+    "top_p": ("in (0, 1]", lambda x: 0 < x <= 1),
+    "min_p": ("in [0, 1]", lambda x: 0 <= x <= 1),
+    "repetition_penalty": ("a finite number above 0", lambda x: 0 < x < float("inf")),
+    "presence_penalty": ("in [-2, 2]", lambda x: -2 <= x <= 2),
+    "frequency_penalty": ("in [-2, 2]", lambda x: -2 <= x <= 2),
+    "min_tokens": ("a whole number of at least 0", lambda x: is_whole(x) and x >= 0),
+}
 
 
 @dataclass(frozen=True)

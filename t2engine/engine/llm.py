@@ -1,0 +1,312 @@
+"""LLM: load a model, draw n samples from each prompt, know what each one cost.
+
+    llm = LLM("path-or-hub-id")
+    outputs = llm.generate(["Question:"], SamplingParams(n=64, temperature=0.8, seed=7))
+
+Sample i of a prompt is a function of (weights, prompt tokens, sampling parameters without n, seed,
+i) alone: it does not depend on n, on the other prompts, on the thread count or on the order in which
+samples end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from t2engine import metering
+from t2engine.engine.memory import SHARE_OF_AVAILABLE, Wish, available_bytes, plan_memory
+from t2engine.engine.progress import progress_bar
+from t2engine.engine.requests import Request, choose_seed
+from t2engine.engine.run import Run, Sample
+from t2engine.model.config import read_config
+from t2engine.model.generation import read_generation_config
+from t2engine.model.hub import SHIPPED_MODEL, resolve_model
+from t2engine.model.tokenizer import Tokenizer
+from t2engine.model.transformer import Transformer
+from t2engine.model.weights import open_weights
+from t2engine.schema import CompletionOutput, RequestOutput, SamplingParams
+
+Prompt = str | Sequence[int]
+DTYPES = ("auto", "float32")
+DEVICES = ("auto", "cpu")
+
+
+@dataclass(frozen=True)
+class FinishedSample:
+    """A sample as `stream` yields it: which prompt it answers, and the sample."""
+
+    prompt_index: int
+    output: CompletionOutput
+
+
+class LLM:
+    """A model ready to be sampled.
+
+    model: a local Hugging Face directory, a hub id, or the name of the shipped model.
+    device: "auto" or "cpu".
+    dtype: "auto" or "float32": weights are read as stored and computed with in float32.
+    threads: of the kernels; None takes torch.get_num_threads().
+    max_num_seqs: samples decoded at once, at most.
+    memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
+    Raises: ValueError naming what was wrong, before any weight is read.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = SHIPPED_MODEL,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+        max_num_seqs: int = 256,
+        memory_limit: int | None = None,
+    ) -> None:
+        require(device in DEVICES, f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+        require(dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        require(threads is None or threads >= 1, f"threads must be at least 1, got {threads}")
+        require(max_num_seqs >= 1, f"max_num_seqs must be at least 1, got {max_num_seqs}")
+        self.model_dir = resolve_model(str(model))
+        self.config = read_config(self.model_dir)
+        self.generation = read_generation_config(self.model_dir)
+        self.tokenizer = Tokenizer.load(self.model_dir, self.config.vocab_size)
+        weights = open_weights(self.model_dir, self.config)
+        self.threads = threads or torch.get_num_threads()
+        self.max_num_seqs = max_num_seqs
+        self.memory_limit = memory_limit
+        self.refuse_weights_that_cannot_fit()
+        self.model = Transformer(self.config, weights, self.config.max_context_len)
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> list[RequestOutput]:
+        """All samples of all prompts, in order.
+
+        prompts: a text, a list of token ids, or a list of either.
+        params: for all prompts, or one each.
+        progress: draw a bar on stderr; None draws it when stderr is a terminal.
+        Raises: ValueError naming the prompt or parameter that cannot be served.
+        """
+        requests = self.make_requests(prompts, params)
+        outputs: list[dict[int, CompletionOutput]] = [{} for _ in requests]
+        total = sum(request.params.n for request in requests)
+        with progress_bar("sampling", total, progress) as advance:
+            for finished in self.run(requests):
+                outputs[finished.prompt_index][finished.output.index] = finished.output
+                advance()
+        return [
+            request_output(request, [done[i] for i in sorted(done)])
+            for request, done in zip(requests, outputs, strict=True)
+        ]
+
+    def stream(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> Iterator[FinishedSample]:
+        """Every sample as it finishes. Bad input is refused here, before the first one is drawn."""
+        return self.run(self.make_requests(prompts, params))
+
+    def run(self, requests: Sequence[Request]) -> Iterator[FinishedSample]:
+        if not requests:
+            return
+        plan = plan_memory(
+            self.config,
+            self.model.nbytes,
+            wishes(requests),
+            self.max_num_seqs,
+            self.caches_limit() + self.model.nbytes,
+        )
+        index_of = {request.first_handle: i for i, request in enumerate(requests)}
+        run = Run(self.model, self.tokenizer, requests, plan)
+        samples = run.finished()
+        while True:
+            with torch_threads(self.threads), torch.inference_mode():
+                sample = next(samples, None)
+            if sample is None:
+                return
+            prompt_index = index_of[sample.request.first_handle]
+            yield FinishedSample(prompt_index, self.completion(sample, run))
+
+    def completion(self, sample: Sample, run: Run) -> CompletionOutput:
+        logprobs = tuple(sample.logprobs) if sample.request.params.logprobs is not None else None
+        raw = None
+        if logprobs is not None:
+            drawn = zip(logprobs, sample.token_ids, strict=True)
+            raw = sum(entry[token].logprob for entry, token in drawn)
+        return CompletionOutput(
+            index=sample.index,
+            text=self.text(sample),
+            token_ids=tuple(sample.token_ids),
+            finish_reason=sample.finish_reason,
+            stop_reason=sample.stop_reason,
+            cumulative_logprob=raw,
+            logprobs=logprobs,
+            cost=run.meter.cost(sample.handle),
+        )
+
+    def text(self, sample: Sample) -> str:
+        """The sample's text, without the token that ended it; empty without a tokenizer."""
+        if sample.stopping is not None:
+            return sample.stopping.final_text()
+        if self.tokenizer is None:
+            return ""
+        ids = sample.token_ids
+        stopped_by_token = sample.finish_reason == "stop"
+        keep = sample.request.params.include_stop_str_in_output
+        return self.tokenizer.decode(ids[:-1] if stopped_by_token and not keep else ids)
+
+    # ---- before any work starts --------------------------------------------------------------
+
+    def make_requests(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None,
+    ) -> list[Request]:
+        listed = list_of_prompts(prompts)
+        each = list_of_params(params, len(listed))
+        requests = []
+        first_handle = 0
+        for number, (prompt, chosen) in enumerate(zip(listed, each, strict=True)):
+            where = f"prompt {number}" if len(listed) > 1 else "prompt"
+            requests.append(self.make_request(where, prompt, chosen, first_handle))
+            first_handle += chosen.n
+        return requests
+
+    def make_request(
+        self, where: str, prompt: Prompt, params: SamplingParams, first_handle: int
+    ) -> Request:
+        token_ids = self.tokenize(where, prompt)
+        room = self.config.max_context_len - len(token_ids)
+        require(
+            room >= 1,
+            f"{where} must leave room in the context of {self.config.max_context_len} tokens, "
+            f"got {len(token_ids)} tokens; shorten it",
+        )
+        vocab_size = self.config.vocab_size
+        outside = [t for t in (*token_ids, *params.stop_token_ids) if not 0 <= t < vocab_size]
+        require(
+            not outside,
+            f"{where}: token ids must be in [0, {vocab_size}), got {outside[:1]}",
+        )
+        most = params.logprobs or 0
+        require(most <= vocab_size, f"logprobs must be at most {vocab_size}, got {most}")
+        require(
+            not params.stop or self.tokenizer is not None,
+            f"stop strings need a tokenizer, and {self.model_dir} has no tokenizer.json; "
+            "use stop_token_ids",
+        )
+        wanted = room if params.max_tokens is None else min(params.max_tokens, room)
+        end_ids = set(params.stop_token_ids)
+        if not params.ignore_eos:
+            end_ids.update(self.generation.eos_token_ids)
+        return Request(
+            prompt=prompt if isinstance(prompt, str) else None,
+            token_ids=token_ids,
+            params=params,
+            seed=choose_seed(params.seed),
+            end_ids=frozenset(end_ids),
+            max_new_tokens=wanted,
+            first_handle=first_handle,
+        )
+
+    def tokenize(self, where: str, prompt: Prompt) -> tuple[int, ...]:
+        if isinstance(prompt, str):
+            require(bool(prompt), f"{where} must not be empty")
+            require(
+                self.tokenizer is not None,
+                f"{where}: a text prompt needs {self.model_dir}/tokenizer.json, which is missing; "
+                "pass token ids instead",
+            )
+            assert self.tokenizer is not None
+            token_ids = tuple(self.tokenizer.encode(prompt))
+        else:
+            token_ids = tuple(int(token) for token in prompt)
+        require(bool(token_ids), f"{where} must have at least one token, got none")
+        return token_ids
+
+    def refuse_weights_that_cannot_fit(self) -> None:
+        size = metering.weight_bytes(self.config)
+        limit = self.memory_limit if self.memory_limit is not None else available_bytes()
+        require(
+            size <= limit,
+            f"memory plan does not fit: the weights of {self.model_dir} need "
+            f"{size / 2**20:,.1f} MiB, expected at most {limit / 2**20:,.1f} MiB",
+        )
+
+    def caches_limit(self) -> int:
+        """Bytes for everything but the weights, which are there already."""
+        if self.memory_limit is not None:
+            return self.memory_limit - self.model.nbytes
+        return int(available_bytes() * SHARE_OF_AVAILABLE)
+
+
+def require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def wishes(requests: Sequence[Request]) -> list[Wish]:
+    """One for each distinct prompt."""
+    samples: Counter[tuple[int, ...]] = Counter()
+    longest: dict[tuple[int, ...], int] = {}
+    for request in requests:
+        samples[request.token_ids] += request.params.n
+        most = longest.get(request.token_ids, 0)
+        longest[request.token_ids] = max(most, request.max_new_tokens)
+    return [Wish(len(ids), n, longest[ids]) for ids, n in samples.items()]
+
+
+def list_of_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str):
+        return [prompts]
+    listed = list(prompts)
+    if listed and all(isinstance(item, int) for item in listed):
+        return [listed]  # type: ignore[list-item]
+    return listed  # type: ignore[return-value]
+
+
+def list_of_params(
+    params: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
+) -> list[SamplingParams]:
+    if params is None or isinstance(params, SamplingParams):
+        return [params or SamplingParams()] * num_prompts
+    require(
+        len(params) == num_prompts,
+        f"params must be one SamplingParams or one for each of {num_prompts} prompts, "
+        f"got {len(params)}",
+    )
+    return list(params)
+
+
+def request_output(request: Request, outputs: list[CompletionOutput]) -> RequestOutput:
+    return RequestOutput(
+        prompt=request.prompt,
+        prompt_token_ids=request.token_ids,
+        outputs=tuple(outputs),
+        params=replace(request.params, seed=request.seed),
+        seed=request.seed,
+        cost=metering.total([output.cost for output in outputs]),
+    )
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Run with this many threads, and leave torch's own setting as it was."""
+    before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

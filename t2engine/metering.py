@@ -1,0 +1,162 @@
+"""What the engine executed, priced in exact integers: matrix FLOPs and bytes, sample by sample.
+
+Two FLOPs a multiply-add; only matrix products count (projections, attention, logits), as in torch's
+FLOP counter. A token that attends to c keys costs
+
+    2 (layer parameters) + 4 H D c L, and 2 V hidden_size more where its logits are computed.
+
+Bytes are what a step must move: the weights once for all its rows, the keys and values it reads,
+and those it writes. A read that several rows share is divided among them to the last byte, so sums
+over samples are exact. Logical bytes charge every sample with its prompt's whole prefix; physical
+bytes with its part of the one read.
+
+Units:  FLOPs and bytes are int; seconds are measured by the caller and divided like shared reads.
+Source: DESIGN "what is counted"; Hoffmann et al., arXiv:2203.15556, appendix F, for the formula.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2engine.schema import ModelConfig, SampleCost
+
+Ints = NDArray[np.int64]
+FLOAT_BYTES = 4
+
+
+def layer_params(config: ModelConfig) -> int:
+    """Weights of one layer's matrix products: what a token is multiplied with."""
+    query_width = config.num_heads * config.head_dim
+    key_width = config.num_kv_heads * config.head_dim
+    attention = config.hidden_size * (2 * query_width + 2 * key_width)
+    matrices = 3 if config.gated_mlp else 2
+    return attention + matrices * config.hidden_size * config.intermediate_size
+
+
+def head_params(config: ModelConfig) -> int:
+    return config.vocab_size * config.hidden_size
+
+
+def matmul_params(config: ModelConfig) -> int:
+    """All weights that multiply a decoded token, the output projection included."""
+    return config.num_layers * layer_params(config) + head_params(config)
+
+
+def attention_flops(config: ModelConfig, pairs: int) -> int:
+    """Scores and weighted values over (query, key) pairs, in all heads and layers."""
+    return 4 * config.num_heads * config.head_dim * config.num_layers * pairs
+
+
+def prefill_flops(config: ModelConfig, prompt_len: int) -> int:
+    """A causal pass over the prompt (token t attends to t + 1 keys), logits at its end only."""
+    pairs = prompt_len * (prompt_len + 1) // 2
+    layers = 2 * config.num_layers * layer_params(config) * prompt_len
+    return layers + attention_flops(config, pairs) + 2 * head_params(config)
+
+
+def decode_flops(config: ModelConfig, context_len: int) -> int:
+    """One token that attends to context_len keys, itself included, and its logits."""
+    return 2 * matmul_params(config) + attention_flops(config, context_len)
+
+
+def key_value_bytes(config: ModelConfig, num_tokens: int) -> int:
+    """Keys and values of all layers for num_tokens tokens, stored in float32."""
+    return 2 * config.num_kv_heads * config.head_dim * config.num_layers * num_tokens * FLOAT_BYTES
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    return matmul_params(config) * FLOAT_BYTES
+
+
+def prefill_bytes(config: ModelConfig, prompt_len: int) -> int:
+    """Weights once, and the prompt's keys and values written once and read once."""
+    return weight_bytes(config) + 2 * key_value_bytes(config, prompt_len)
+
+
+def split(total: int, parts: int) -> Ints:
+    """total as `parts` integers that sum to it and differ by at most one."""
+    position = np.arange(parts + 1, dtype=object)  # exact however large the total
+    return np.diff(total * position // parts).astype(np.int64)
+
+
+class Meter:
+    """Adds up what each sample of one call cost. A sample is named by an integer handle."""
+
+    def __init__(self, config: ModelConfig, num_samples: int) -> None:
+        self.config = config
+        self.decode_flops = np.zeros(num_samples, np.int64)
+        self.logical_bytes = np.zeros(num_samples, np.int64)
+        self.physical_bytes = np.zeros(num_samples, np.int64)
+        self.decode_seconds = np.zeros(num_samples)
+        self.prefill_flops = np.zeros(num_samples, np.int64)
+        self.prefill_seconds = np.zeros(num_samples)
+
+    def prefill(self, samples: Ints, prompt_len: int, seconds: float) -> None:
+        """One prompt was prefilled for these samples; they share its cost."""
+        parts = len(samples)
+        self.prefill_flops[samples] += split(prefill_flops(self.config, prompt_len), parts)
+        self.prefill_seconds[samples] += seconds / parts
+        shared = split(prefill_bytes(self.config, prompt_len), parts)
+        self.logical_bytes[samples] += shared
+        self.physical_bytes[samples] += shared
+
+    def decode(
+        self,
+        samples: Ints,
+        row_bounds: Ints,
+        prefix_len: Ints,
+        suffix_len: Ints,
+        num_steps: int,
+        seconds: float,
+    ) -> None:
+        """The same rows were decoded num_steps times.
+
+        samples [R] in row order; row_bounds [G + 1] and prefix_len [G] describe the prompts; row r
+        attended to suffix_len[r] keys of its own in the first of the steps, one more in each next.
+        """
+        if num_steps == 0:
+            return
+        rows = np.diff(row_bounds)  # [G]
+        row_prefix = np.repeat(prefix_len, rows)  # [R]
+        own_keys = num_steps * suffix_len + num_steps * (num_steps - 1) // 2  # [R], all steps
+        keys = own_keys + num_steps * row_prefix
+        key_flops = attention_flops(self.config, 1)
+        key_bytes = key_value_bytes(self.config, 1)
+        fixed = 2 * matmul_params(self.config)
+        self.decode_flops[samples] += num_steps * fixed + key_flops * keys
+        weights = num_steps * split(weight_bytes(self.config), len(samples))
+        own = weights + key_bytes * (own_keys + num_steps)  # read, and one written a step
+        self.logical_bytes[samples] += own + key_bytes * num_steps * row_prefix
+        shared = [split(key_bytes * int(n), int(r)) for n, r in zip(prefix_len, rows) if r]
+        self.physical_bytes[samples] += own + num_steps * np.concatenate(shared)
+        self.decode_seconds[samples] += seconds / len(samples)
+
+    def cost(self, sample: int, cancelled: bool = False) -> SampleCost:
+        decode = int(self.decode_flops[sample])
+        prefill = int(self.prefill_flops[sample])
+        return SampleCost(
+            prefill_flops=prefill,
+            decode_flops=decode,
+            waste_flops=prefill + decode if cancelled else 0,
+            logical_bytes=int(self.logical_bytes[sample]),
+            physical_bytes=int(self.physical_bytes[sample]),
+            prefill_seconds=float(self.prefill_seconds[sample]),
+            decode_seconds=float(self.decode_seconds[sample]),
+        )
+
+
+def total(costs: list[SampleCost]) -> SampleCost:
+    """The sum over samples; joules only when every sample has them."""
+    joules = [cost.joules for cost in costs]
+    measured = [value for value in joules if value is not None]
+    return SampleCost(
+        prefill_flops=sum(cost.prefill_flops for cost in costs),
+        decode_flops=sum(cost.decode_flops for cost in costs),
+        waste_flops=sum(cost.waste_flops for cost in costs),
+        logical_bytes=sum(cost.logical_bytes for cost in costs),
+        physical_bytes=sum(cost.physical_bytes for cost in costs),
+        prefill_seconds=sum(cost.prefill_seconds for cost in costs),
+        decode_seconds=sum(cost.decode_seconds for cost in costs),
+        joules=sum(measured) if measured and len(measured) == len(joules) else None,
+    )

@@ -1,0 +1,154 @@
+"""The decoder-only transformer of every family read, once, over t2engine.ops.
+
+    x = embed(tokens)
+    x = x + out(attend(q, k, v));  x = x + down(act(up(norm(x))))      for each layer
+    logits = lm_head(norm(x))
+
+With a parallel residual (GPT-NeoX) both branches read the layer's input. How queries meet keys is
+the caller's: `attend(layer, q, k, v)` stores the new keys and returns the attention's output, so
+prefill and decode are one description.
+
+Shapes: tokens, positions [T]; q [T, H, D]; k, v [T, H_kv, D]; hidden [T, hidden_size];
+        logits [T, vocab_size].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from t2engine import ops
+from t2engine.model.rope import rotary_table
+from t2engine.model.weights import Affine, WeightFiles
+from t2engine.ops import PackedWeight, pack_weight
+from t2engine.schema import ModelConfig
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear map, its weight packed for the kernel."""
+
+    weight: PackedWeight
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    attn_norm: Affine
+    qkv: Projection
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Projection
+    mlp_norm: Affine
+    up: Projection  # gate and up in one where the MLP is gated
+    down: Projection
+
+
+class Transformer:
+    """Weights in their final place, and the forward pass. Stateless between calls."""
+
+    def __init__(self, config: ModelConfig, weights: WeightFiles, max_len: int) -> None:
+        self.config = config
+        self.scale = 1 / math.sqrt(config.head_dim)
+        self.layers = [read_layer(weights, i) for i in range(config.num_layers)]
+        self.final_norm = weights.load_affine("final_norm")
+        self.lm_head = pack_weight(weights.load("lm_head"))
+        # A tied embedding is read out of the output projection: the weights are held once.
+        self.embed = None if config.tied_embeddings else weights.load("embed")
+        self.cos, self.sin = rotary_table(config, max_len)  # [max_len, rotary_dim / 2]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor held."""
+        for layer in self.layers:
+            for projection in (layer.qkv, layer.out, layer.up, layer.down):
+                yield projection.weight.panels
+                yield from present(projection.bias)
+            for norm in (layer.attn_norm, layer.mlp_norm):
+                yield from present(norm.weight, norm.bias)
+            yield from present(layer.q_norm, layer.k_norm)
+        yield from present(self.final_norm.weight, self.final_norm.bias, self.embed)
+        yield from (self.lm_head.panels, self.cos, self.sin)
+
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states after the last layer, before the final norm."""
+        x = self.lm_head.rows(tokens) if self.embed is None else self.embed[tokens]
+        cos, sin = self.cos[positions], self.sin[positions]
+        for index, layer in enumerate(self.layers):
+            attended = self.attention(index, layer, self.norm(x, layer.attn_norm), cos, sin, attend)
+            if self.config.parallel_residual:
+                x = x + attended + self.mlp(layer, self.norm(x, layer.mlp_norm))
+            else:
+                x = x + attended
+                x = x + self.mlp(layer, self.norm(x, layer.mlp_norm))
+        return x
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return ops.linear(self.norm(hidden, self.final_norm), self.lm_head, None)
+
+    def attention(
+        self, index: int, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
+    ) -> Tensor:
+        config, T = self.config, x.shape[0]
+        heads = config.num_heads, config.num_kv_heads, config.num_kv_heads
+        qkv = layer.qkv(x).view(T, sum(heads), config.head_dim)
+        q, k, v = (part.contiguous() for part in qkv.split(heads, dim=1))
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q, k = self.head_norm(q, layer.q_norm), self.head_norm(k, layer.k_norm)
+        q = ops.rotary_embedding(q, cos, sin)
+        k = ops.rotary_embedding(k, cos, sin)
+        attended = attend(index, q, k, v)  # [T, H, D]
+        return layer.out(attended.view(T, -1))
+
+    def head_norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        rows = x.view(-1, self.config.head_dim)
+        return ops.rms_norm(rows, weight, self.config.norm_eps).view_as(x)
+
+    def norm(self, x: Tensor, norm: Affine) -> Tensor:
+        if norm.bias is None:
+            return ops.rms_norm(x, norm.weight, self.config.norm_eps)
+        return ops.layer_norm(x, norm.weight, norm.bias, self.config.norm_eps)
+
+    def mlp(self, layer: Layer, x: Tensor) -> Tensor:
+        x = layer.up(x)
+        if self.config.gated_mlp:
+            return layer.down(ops.silu_mul(x))
+        return layer.down(ops.gelu(x, self.config.activation == "gelu_tanh"))
+
+
+def read_layer(weights: WeightFiles, index: int) -> Layer:
+    """Load and pack one layer, one tensor at a time, so that none is held twice."""
+    name = f"layers.{index}"
+
+    def projection(part: str) -> Projection:
+        affine = weights.load_affine(f"{name}.{part}")
+        return Projection(pack_weight(affine.weight), affine.bias)
+
+    def optional(part: str) -> Tensor | None:
+        return weights.load(f"{name}.{part}") if f"{name}.{part}" in weights.names else None
+
+    return Layer(
+        attn_norm=weights.load_affine(f"{name}.attn_norm"),
+        qkv=projection("qkv"),
+        q_norm=optional("q_norm"),
+        k_norm=optional("k_norm"),
+        out=projection("out"),
+        mlp_norm=weights.load_affine(f"{name}.mlp_norm"),
+        up=projection("up"),
+        down=projection("down"),
+    )
+
+
+def present(*tensors: Tensor | None) -> Iterator[Tensor]:
+    return (tensor for tensor in tensors if tensor is not None)
