@@ -64,12 +64,13 @@ class FormulaCost:
     unit = "flops"
 
     def train(self, N: ArrayLike, D: ArrayLike) -> Array:
-        return self.train_flops_per_parameter * np.asarray(N, float) * np.asarray(D, float)
+        flops = self.train_flops_per_parameter * np.asarray(N, float) * np.asarray(D, float)
+        return np.asarray(flops, float)
 
     def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
         tokens = np.asarray(k, float) * demand.output_tokens + demand.prompt_tokens
         per_question = self.serve_flops_per_parameter * np.asarray(N, float) * tokens
-        return demand.questions * per_question
+        return np.asarray(demand.questions * per_question, float)
 
     def tokens_for(self, N: ArrayLike, budget: ArrayLike) -> Array:
         return np.asarray(budget, float) / (self.train_flops_per_parameter * np.asarray(N, float))

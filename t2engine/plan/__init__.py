@@ -1,0 +1,1 @@
+"""The planner: which N, D and k a budget should buy."""

@@ -1,0 +1,112 @@
+"""A planning problem: maximise pass@k over (N, D, k) within a budget.
+
+    one budget    train(N, D) + serve(N, k) <= C             for all Q questions
+    two budgets   train(N, D) <= C_train,  serve(N, k) <= C_inf   C_inf for one question
+
+Units:  N parameters, D training tokens, k samples per question (real), budgets in the cost
+        model's unit: FLOPs for the formula costs.
+Source: two budgets: Roberts et al., arXiv:2604.01411.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from t2engine.costs import CostModel, Demand
+from t2engine.laws.chinchilla import ChinchillaLaw
+from t2engine.laws.gamma import Array
+from t2engine.laws.law import FitReport
+
+
+class PassLaw(Protocol):
+    """What the planner needs of a law: predictions for arrays of N, D and k, which broadcast."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def training(self) -> ChinchillaLaw: ...
+
+    @property
+    def fit(self) -> FitReport | None: ...
+
+    def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array: ...
+
+    def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
+        """Rises with pass@k, and goes on rising where pass@k has rounded to 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Either `total`, or `train` and `inference` (the latter for one question)."""
+
+    total: float | None = None
+    train: float | None = None
+    inference: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: x for name, x in vars(self).items() if x is not None}
+        if set(given) not in ({"total"}, {"train", "inference"}):
+            raise ValueError(
+                "a budget must be either total, or train and inference together, "
+                f"got {' and '.join(given) or 'none'}"
+            )
+        for name, value in given.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} budget must be above 0 and finite, got {value:g}")
+
+    @property
+    def is_split(self) -> bool:
+        return self.total is None
+
+    def scaled(self, factor: float) -> Budget:
+        return Budget(**{x: v * factor for x, v in vars(self).items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A law, what things cost, what will be served and what may be spent."""
+
+    law: PassLaw
+    cost: CostModel
+    budget: Budget
+    demand: Demand
+
+    def __post_init__(self) -> None:
+        if self.budget.is_split and self.demand.questions != 1:
+            raise ValueError(
+                "an inference budget is for one question: questions must be 1, "
+                f"got {self.demand.questions:g}"
+            )
+
+    def scaled(self, factor: float) -> Problem:
+        return replace(self, budget=self.budget.scaled(factor))
+
+    def plan_at(self, N: ArrayLike, extra: ArrayLike) -> tuple[Array, Array]:
+        """D and k when the budget is spent at N.
+
+        With one budget every question gets one sample first; `extra`, in [0, 1], is the share of
+        what is left that buys further samples, and the rest trains. With two it has no effect.
+        """
+        if self.budget.total is None:
+            assert self.budget.train is not None
+            assert self.budget.inference is not None
+            D = self.cost.tokens_for(N, self.budget.train)
+            return D, self.cost.samples_for(N, self.budget.inference, self.demand)
+        one_each = self.cost.serve(N, 1.0, self.demand)
+        left = np.maximum(self.budget.total - one_each, 0.0)
+        k = self.cost.samples_for(N, one_each + np.asarray(extra, float) * left, self.demand)
+        D = self.cost.tokens_for(N, (1 - np.asarray(extra, float)) * left)
+        return D, np.where(np.asarray(extra) == 0, 1.0, k)
+
+    def merit(self, N: Array, extra: Array) -> Array:
+        """The law's merit where the budget buys at least one token and one sample, else -inf."""
+        D, k = self.plan_at(N, extra)
+        merit = self.law.merit(N, np.maximum(D, 1.0), np.maximum(k, 1.0))
+        return np.where((D >= 1) & (k >= 1 - 1e-12), merit, -np.inf)

@@ -1,0 +1,118 @@
+"""Global search for the best (N, k) under a budget, for laws with several optima.
+
+A grid over ln N (and, with one budget, over the logit of the share that goes to more than one
+sample) finds every local maximum; each is refined by a box that halves around its best point. The
+best of them, the others that tie with it, and those on the edge of the range are all reported.
+
+Shapes: a point is (ln N, logit of the extra share) [2]; with two budgets the second is idle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2engine.laws.gamma import Array
+from t2engine.plan.problem import Problem
+
+GRID_SPLIT = 1001  # values of ln N with two budgets
+GRID_TOTAL = (161, 121)  # values of ln N and of the logit share with one
+WIDEST_LOGIT = 14.0  # a share within 1e-6 of 0 or 1
+MAX_REFINED = 12  # local maxima refined, best first
+REFINE_POINTS = 9  # across a box, per coordinate
+REFINE_ROUNDS = 40  # each halves the box
+TIE = 1e-6  # relative difference of merit that the data can never resolve
+
+
+@dataclass(frozen=True)
+class Found:
+    """One local maximum. `at_edge` names the coordinates that lie on the search range."""
+
+    N: float
+    D: float
+    k: float
+    merit: float
+    clipped: bool
+    at_edge: tuple[str, ...]
+
+
+def search(problem: Problem, N_range: tuple[float, float]) -> tuple[Found, ...]:
+    """The best point first, then those that tie with it."""
+    split = problem.budget.is_split
+    log_N = np.linspace(
+        math.log(N_range[0]), math.log(N_range[1]), GRID_SPLIT if split else GRID_TOTAL[0]
+    )
+    logit = np.zeros(1) if split else np.linspace(-WIDEST_LOGIT, WIDEST_LOGIT, GRID_TOTAL[1])
+    merit = problem.merit(np.exp(log_N)[:, None], extra_of(logit))
+    if not np.isfinite(merit).any():
+        raise ValueError(
+            f"the budget is too small: no model of {N_range[0]:.3g} to {N_range[1]:.3g} parameters "
+            "can be trained on one token and sampled once"
+        )
+    peaks = np.argwhere(_local_maxima(merit))
+    peaks = peaks[np.argsort(-merit[tuple(peaks.T)], kind="stable")][:MAX_REFINED]
+    points = np.stack([log_N[peaks[:, 0]], logit[peaks[:, 1]]], axis=1)
+    spacing = np.array([log_N[1] - log_N[0], 0.0 if split else logit[1] - logit[0]])
+    low = np.array([log_N[0], logit[0]])
+    high = np.array([log_N[-1], logit[-1]])
+    points, merits = refine(problem, points, spacing, low, high)
+    order = np.argsort(-merits, kind="stable")
+    best = order[0]
+    kept = [best]
+    for other in order[1:]:
+        apart = all(np.abs(points[other] - points[i]).max() > 0.05 for i in kept)
+        if apart and merits[best] - merits[other] <= TIE * abs(merits[best]):
+            kept.append(other)
+    return tuple(_found(problem, points[i], float(merits[i]), low, high) for i in kept)
+
+
+def refine(
+    problem: Problem, points: Array, spacing: Array, low: Array, high: Array
+) -> tuple[Array, Array]:
+    """Climb from every point [M, 2] in shrinking boxes; returns points and merits [M]."""
+    offsets = np.linspace(-1.0, 1.0, REFINE_POINTS)
+    idle = np.zeros(1)
+    boxes = np.stack(
+        np.meshgrid(*(offsets if s > 0 else idle for s in spacing), indexing="ij"), axis=-1
+    ).reshape(-1, 2)
+    rows = np.arange(len(points))
+    width = spacing.copy()
+    merits = np.full(len(points), -np.inf)
+    for _ in range(REFINE_ROUNDS):
+        trial = np.clip(points[:, None, :] + boxes * width, low, high)  # [M, box, 2]
+        values = problem.merit(np.exp(trial[..., 0]), extra_of(trial[..., 1]))
+        best = values.argmax(axis=1)
+        better = values[rows, best] > merits
+        points = np.where(better[:, None], trial[rows, best], points)
+        merits = np.where(better, values[rows, best], merits)
+        width = width * 0.5
+    return points, merits
+
+
+def extra_of(logit: Array) -> Array:
+    """The share at a logit, shifted so that the lowest is 0: exactly one sample per question."""
+    lowest = 1 / (1 + np.exp(WIDEST_LOGIT))
+    return np.asarray(1 / (1 + np.exp(-logit)) - lowest, float)
+
+
+def _local_maxima(merit: Array) -> NDArray[np.bool_]:
+    """Points not below any of their neighbours (8, or 2 on a line), where the budget reaches."""
+    padded = np.pad(merit, 1, constant_values=-np.inf)
+    rows, columns = merit.shape
+    peak = np.isfinite(merit)
+    for i in range(3):
+        for j in range(3):
+            peak &= merit >= padded[i : i + rows, j : j + columns]
+    return peak
+
+
+def _found(problem: Problem, point: Array, merit: float, low: Array, high: Array) -> Found:
+    N = math.exp(point[0])
+    D, k = (float(x) for x in problem.plan_at(N, extra_of(point[1])))
+    edges = ["N"] if min(point[0] - low[0], high[0] - point[0]) < 1e-6 else []
+    if not problem.budget.is_split and high[1] - point[1] < 1e-6:
+        edges.append("split")
+    return Found(N, D, max(k, 1.0), merit, clipped=k < 1 + 1e-6, at_edge=tuple(edges))
