@@ -15,7 +15,7 @@ Source: Roberts et al., arXiv:2604.01411, Approach 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +28,7 @@ from t2engine.laws.power_sum import power_sum
 
 PROFILE = (0.01, 0.95, 40)  # of the least NLL: first, last and number of values tried for E
 SAME_COMPUTE = 0.05  # checkpoints whose 6 N D agree this closely form an isoFLOP group
-STARTS_PER_CONSTANT = 4
+STARTS_PER_CONSTANT = 2
 MEAN_MARGIN = 1e-12  # mu stays this far inside (0, 1)
 
 
@@ -47,7 +47,8 @@ class Approach2Law:
     def link(self, loss: ArrayLike) -> tuple[Array, Array]:
         """a and b of the Beta distribution of p at a task NLL."""
         theta = (self.theta0, self.theta1, self.theta2, self.theta3, self.theta4)
-        return _link(np.array([theta]), np.asarray(loss, float))[:2]
+        a, b, _, _ = _link(np.array([theta]), np.asarray(loss, float))
+        return a[0], b[0]
 
     def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
         return np.asarray(-np.expm1(-self.merit(N, D, k)), float)
@@ -73,7 +74,10 @@ def fit_approach2(
     if not np.all(np.isfinite(task_nll) & (task_nll > 0)):
         raise ValueError("Approach 2 needs a task NLL above 0 (gold_nll) at every checkpoint")
     if pass_at_k.shape != (N.size, k.size) or not np.all((pass_at_k >= 0) & (pass_at_k <= 1)):
-        raise ValueError(f"pass_at_k must be within [0, 1] and {[N.size, k.size]}")
+        raise ValueError(
+            f"pass_at_k must be within [0, 1] and of shape {[N.size, k.size]}, got shape "
+            f"{list(pass_at_k.shape)} and values from {pass_at_k.min()} to {pass_at_k.max()}"
+        )
     training = _fit_task_nll(N, D, task_nll, seed)
     loss = training.loss(N, D)
     centre, width = float(loss.mean()), float(max(loss.std(), 1e-9 * loss.mean()))
@@ -91,6 +95,8 @@ def fit_approach2(
         return _residuals(theta, scaled, k, pass_at_k)
 
     fit = fit_multistart(residuals, parameters, num_starts=num_starts, seed=seed)
+    if fit.values[2] == 1.0:  # no ceiling at all, which is not a bound in the way
+        fit = replace(fit, bounds_hit=tuple(x for x in fit.bounds_hit if x != "theta2"))
     t0, t1, t2, t3, t4 = fit.values
     left = residuals(np.array([fit.values]))[0]
     report = report_of(

@@ -84,10 +84,10 @@ def _curves(
     n: NDArray[np.int64], c: NDArray[np.int64], ks: NDArray[np.int64]
 ) -> tuple[Array, Array]:
     (drawn, right), counts = np.unique(np.stack([n, c]), axis=1, return_counts=True)
-    weights: Array = counts / n.size  # equal questions are computed once
-    unbiased = np.array([weights @ unbiased_pass_at_k(drawn, right, int(k)) for k in ks])
+    # Equal questions are computed once.
+    unbiased = np.array([counts @ unbiased_pass_at_k(drawn, right, int(k)) for k in ks]) / n.size
     if c.sum() == 0:
         return unbiased, np.full(ks.size, np.nan)
     prior = fit_beta_binomial(n, c)
     posterior = posterior_pass_at_k(drawn[:, None], right[:, None], ks, prior.a, prior.b)
-    return unbiased, weights @ -np.log(posterior)
+    return unbiased, counts @ -np.log(posterior) / n.size

@@ -5,7 +5,7 @@
     polygamma differences   = psi(x + d) - psi(x) and psi'(x + d) - psi'(x)
 
 Subtracting library values of betaln loses all digits for small a or large b. Here the recurrence
-G(x + 1) = x G(x) lifts the argument to at least 10, each lifted term entering through log1p, and
+G(x + 1) = x G(x) lifts the argument to at least 10, the lifted factors meeting in one log1p, and
 Stirling's series is subtracted term by term. Only numpy, so that a plan starts without scipy.
 
 Shapes: every argument broadcasts; x, a, b > 0 and d, k >= 0, all real.
@@ -28,7 +28,7 @@ STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 
 
 def log_gamma_ratio(x: ArrayLike, d: ArrayLike) -> Array:
     x, d = np.asarray(x, float), np.asarray(d, float)
-    lifted = _sum(np.log1p(d / (x + j)) for j in range(LIFT))
+    lifted = _log_product(d / (x + j) for j in range(LIFT))
     x = x + LIFT
     leading: Array = (x - 0.5) * np.log1p(d / x) + d * (np.log(x + d) - 1)
     return leading + _series(x + d, 0) - _series(x, 0) - lifted
@@ -37,14 +37,14 @@ def log_gamma_ratio(x: ArrayLike, d: ArrayLike) -> Array:
 def log_beta_ratio(a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Array:
     """ln B(a, b + k) / B(a, b), the log-probability that k Beta(a, b) samples all fail."""
     a, b, k = np.asarray(a, float), np.asarray(b, float), np.asarray(k, float)
-    lifted = _sum(_log_cross_ratio(a, b + j, k) for j in range(LIFT))
+    lifted = _log_product(a * k / ((b + j) * (b + j + a + k)) for j in range(LIFT))
     b = b + LIFT
     leading: Array = (
-        -(b - 0.5) * np.log1p(-a * k / ((b + k) * (b + a)))
+        (b - 0.5) * np.log1p(a * k / (b * (b + a + k)))
         - k * np.log1p(a / (b + k))
         - a * np.log1p(k / (a + b))
     )
-    return lifted + leading + _series_drop(b + k, a) - _series_drop(b, a)
+    return leading + _series_drop(b + k, a) - _series_drop(b, a) - lifted
 
 
 def digamma_difference(x: ArrayLike, d: ArrayLike) -> Array:
@@ -68,6 +68,14 @@ def _sum(terms: Iterable[Array]) -> Array:
     for term in terms:
         total = total + term
     return total
+
+
+def _log_product(parts: Iterable[Array]) -> Array:
+    """ln of the product of 1 + z over parts z >= 0: small parts keep their digits."""
+    total = np.zeros(())
+    for z in parts:
+        total = total + z + total * z
+    return np.asarray(np.log1p(total), float)
 
 
 def _series(x: Array, order: int) -> Array:
@@ -100,11 +108,3 @@ def _series_drop(x: Array, a: Array) -> Array:
 def _inverse_square_drop(x: Array, d: Array) -> Array:
     """1 / x^2 - 1 / (x + d)^2."""
     return d * (2 * x + d) / (x * (x + d)) ** 2
-
-
-def _log_cross_ratio(a: Array, b: Array, k: Array) -> Array:
-    """ln of b (a + b + k) / ((b + k) (b + a)), which is 1 - a k / ((b + k) (b + a))."""
-    away = a * k / ((b + k) * (b + a))
-    small = np.log1p(-np.minimum(away, 0.5))
-    large = np.log(b / (b + a)) + np.log1p(a / (b + k))
-    return np.where(away < 0.5, small, large)

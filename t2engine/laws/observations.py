@@ -19,6 +19,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from itertools import chain
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def read_observations(path: str | Path) -> Observations:
         raise ValueError(f"{source}: must be UTF-8 text, byte {error.start} is not") from error
     except csv.Error as error:
         raise ValueError(f"{source}: line {reader.line_num}: not a CSV line: {error}") from error
+
+
+def read_shipped_observations() -> Observations:
+    """Those of the ladder that comes with t2engine, found without importing what trained it."""
+    shipped = files("t2engine") / "study" / "data" / "observations.csv"
+    if not shipped.is_file():
+        raise ValueError(
+            "the shipped ladder's observations are missing from this installation "
+            f"({shipped}): reinstall t2engine, or name a file of your own"
+        )
+    with as_file(shipped) as path:
+        return read_observations(path)
 
 
 def from_records(records: Iterable[Observation], source: str = "observations") -> Observations:

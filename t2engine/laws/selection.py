@@ -20,6 +20,8 @@ from t2engine.laws.gamma import Array
 LAW_NAMES = ("approach1", "approach2", "best")
 TRAIN_SHARE = 0.7
 LEAST_TRAINING = 8  # checkpoints left to fit on when some are held out
+NUM_STARTS = 48
+HELD_OUT_STARTS = 16  # a comparison needs no last digit
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,28 @@ def fit_law(curves: PassCurves, name: str = "best", *, seed: int = 0) -> LawChoi
     return LawChoice(_fit(curves, best, seed), notes, errors)
 
 
-def _fit(curves: PassCurves, name: str, seed: int) -> Approach1Law | Approach2Law:
+def _fit(
+    curves: PassCurves, name: str, seed: int, num_starts: int = NUM_STARTS
+) -> Approach1Law | Approach2Law:
     if name == "approach1":
         seen = curves.select(curves.answered)
-        return fit_approach1(seen.N, seen.D, seen.k, seen.nll, models=seen.models, seed=seed)
+        return fit_approach1(
+            seen.N, seen.D, seen.k, seen.nll, models=seen.models, num_starts=num_starts, seed=seed
+        )
     if curves.task_nll is None:
         raise ValueError(
             f"{curves.source}: approach2 needs the column gold_nll filled in every row; "
             "measure it or use approach1"
         )
-    return fit_approach2(curves.N, curves.D, curves.k, curves.pass_at_k, curves.task_nll, seed=seed)
+    return fit_approach2(
+        curves.N,
+        curves.D,
+        curves.k,
+        curves.pass_at_k,
+        curves.task_nll,
+        num_starts=num_starts,
+        seed=seed,
+    )
 
 
 def _cheapest(curves: PassCurves) -> NDArray[np.bool_]:
@@ -75,7 +89,7 @@ def _distinct(values: Array) -> int:
 
 
 def _held_out_error(curves: PassCurves, cheap: NDArray[np.bool_], name: str, seed: int) -> float:
-    law = _fit(curves.select(cheap), name, seed)
+    law = _fit(curves.select(cheap), name, seed, HELD_OUT_STARTS)
     rest = curves.select(~cheap)
     predicted = law.pass_at_k(rest.N[:, None], rest.D[:, None], rest.k)
     return float(np.abs(predicted - rest.pass_at_k).mean())

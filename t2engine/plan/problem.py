@@ -69,6 +69,35 @@ class Budget:
         return Budget(**{x: v * factor for x, v in vars(self).items() if v is not None})
 
 
+DEFAULT_QUESTIONS = 1e6
+DEFAULT_OUTPUT_TOKENS = 16.0  # about one worked answer of the shipped arithmetic task
+
+
+def demand_for(
+    budget: Budget,
+    questions: float | None = None,
+    output_tokens: float | None = None,
+    prompt_tokens: float = 0.0,
+) -> Demand:
+    """The demand with defaults filled in.
+
+    An inference budget is for one question and, as in the paper, for one served token, so that
+    k = C_inf / 2N. One budget serves a million questions of 16 output tokens unless told otherwise.
+    """
+    if budget.is_split:
+        if questions not in (None, 1):
+            raise ValueError(
+                "an inference budget is for one question: questions must be left out with two "
+                f"budgets, got {questions:g}"
+            )
+        return Demand(1.0, 1.0 if output_tokens is None else output_tokens, prompt_tokens)
+    return Demand(
+        DEFAULT_QUESTIONS if questions is None else questions,
+        DEFAULT_OUTPUT_TOKENS if output_tokens is None else output_tokens,
+        prompt_tokens,
+    )
+
+
 @dataclass(frozen=True)
 class Problem:
     """A law, what things cost, what will be served and what may be spent."""
@@ -109,4 +138,4 @@ class Problem:
         """The law's merit where the budget buys at least one token and one sample, else -inf."""
         D, k = self.plan_at(N, extra)
         merit = self.law.merit(N, np.maximum(D, 1.0), np.maximum(k, 1.0))
-        return np.where((D >= 1) & (k >= 1 - 1e-12), merit, -np.inf)
+        return np.where((D >= 1) & (k >= 1), merit, -np.inf)

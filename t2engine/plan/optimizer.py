@@ -1,0 +1,146 @@
+"""Turn a law, a budget and a demand into a plan, beside the compute-optimal one.
+
+Approach 1 at formula costs has a closed form; every other law is searched globally. The saving is
+how much of the compute-optimal plan's budget the T2 plan does without at equal predicted pass@k:
+
+    saving = 1 - 1 / r,    r the multiple of the budget the compute-optimal plan needs
+
+Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2N), costs in FLOPs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from t2engine.costs import CostModel, Demand, FormulaCost
+from t2engine.laws.approach1 import Approach1Law
+from t2engine.plan.baseline import LARGEST_RATIO, budget_ratio, compute_optimal
+from t2engine.plan.closed_form import solve_closed_form
+from t2engine.plan.problem import Budget, PassLaw, Problem
+from t2engine.plan.search import search
+from t2engine.plan.warnings import fit_warnings, range_warnings
+
+SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
+UNOBSERVED_RANGE = (1e3, 1e15)  # of N, for a law that carries no data
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to spend a budget. `inference_flops` is for all questions served."""
+
+    N: float
+    D: float
+    k: float
+    pass_at_k: float
+    train_flops: float
+    inference_flops: float
+    law: str
+    warnings: tuple[str, ...]
+
+    @property
+    def tokens_per_parameter(self) -> float:
+        return self.D / self.N
+
+    @property
+    def total_flops(self) -> float:
+        return self.train_flops + self.inference_flops
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """The T2 plan beside the compute-optimal one at the same budget.
+
+    `budget_ratio` is the multiple of the budget that the compute-optimal plan needs to match the
+    T2 plan; None where even the largest multiple tried does not. `ties` are other optima whose
+    predicted pass@k cannot be told apart.
+    """
+
+    t2: Plan
+    compute_optimal: Plan
+    ties: tuple[Plan, ...]
+    budget: Budget
+    demand: Demand
+    budget_ratio: float | None
+    warnings: tuple[str, ...]
+
+    @property
+    def saving(self) -> float | None:
+        return None if self.budget_ratio is None else 1 - 1 / self.budget_ratio
+
+
+def plan_budget(
+    law: PassLaw,
+    budget: Budget,
+    demand: Demand | None = None,
+    cost: CostModel | None = None,
+) -> PlanReport:
+    """The (N, D, k) of highest predicted pass@k within the budget."""
+    demand = demand or Demand()
+    problem = Problem(law, cost or FormulaCost(), budget, demand)
+    best, *others = _optima(problem)
+    baseline = compute_optimal(problem)
+    baseline_warnings: tuple[str, ...] = ()
+    if baseline.clipped:
+        baseline_warnings = (
+            "the compute-optimal model is too large for the inference budget: "
+            "N was lowered until one sample fits",
+        )
+    optimal = _plan(problem, baseline.N, baseline.D, baseline.k, baseline_warnings)
+    merit = float(law.merit(best.N, best.D, best.k))
+    ratio = budget_ratio(problem, merit)
+    warnings = fit_warnings(law)
+    if ratio is None:
+        warnings += (
+            f"the compute-optimal plan does not reach this pass@k at {LARGEST_RATIO:g} times "
+            "the budget: no saving can be stated",
+        )
+    if others:
+        places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
+        warnings += (f"other optima predict the same pass@k: {places}",)
+    return PlanReport(best, optimal, tuple(others), budget, demand, ratio, warnings)
+
+
+def _optima(problem: Problem) -> list[Plan]:
+    """The best plan and those that tie with it."""
+    law, cost = problem.law, problem.cost
+    if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost):
+        found = solve_closed_form(law, cost, problem.budget, problem.demand)
+        return [_plan(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
+    N_range = _search_range(law)
+    return [
+        _plan(problem, x.N, x.D, x.k, _clip_warning(x.clipped) + _edge_warnings(x.at_edge, N_range))
+        for x in search(problem, N_range)
+    ]
+
+
+def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...]) -> Plan:
+    return Plan(
+        N=N,
+        D=D,
+        k=k,
+        pass_at_k=float(problem.law.pass_at_k(N, D, k)),
+        train_flops=float(problem.cost.train(N, D)),
+        inference_flops=float(problem.cost.serve(N, k, problem.demand)),
+        law=problem.law.name,
+        warnings=warnings + range_warnings(problem.law.fit, N, D, k),
+    )
+
+
+def _search_range(law: PassLaw) -> tuple[float, float]:
+    if law.fit is None:
+        return UNOBSERVED_RANGE
+    return law.fit.N_range[0] / SEARCH_REACH, law.fit.N_range[1] * SEARCH_REACH
+
+
+def _clip_warning(clipped: bool) -> tuple[str, ...]:
+    return ("the law would draw less than one sample per question: k is held at 1",) * clipped
+
+
+def _edge_warnings(edges: tuple[str, ...], N_range: tuple[float, float]) -> tuple[str, ...]:
+    low, high = N_range
+    sentences = {
+        "N": f"N lies on the edge of the range searched, {low:.3g} to {high:.3g}: "
+        "the law has no optimum inside it",
+        "split": "nearly the whole budget goes to samples: the law has no optimum in between",
+    }
+    return tuple(sentences[edge] for edge in edges)

@@ -1,0 +1,105 @@
+"""A plan report as a table for people and as one JSON object for scripts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from t2engine.laws.law_file import law_to_dict
+from t2engine.laws.selection import LawChoice
+from t2engine.plan.optimizer import Plan, PlanReport
+
+FORMAT = "t2engine.plan"
+VERSION = 1
+COSTS = "formula: 6ND to train, 2N per served token"
+
+
+def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
+    """Everything the table shows and the fitted law, as JSON-able plain data."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "unit": "flops",
+        "costs": COSTS,
+        "budget": {name: x for name, x in vars(report.budget).items() if x is not None},
+        "demand": asdict(report.demand),
+        "t2": _plan_document(report.t2),
+        "compute_optimal": _plan_document(report.compute_optimal),
+        "ties": [_plan_document(plan) for plan in report.ties],
+        "budget_ratio": report.budget_ratio,
+        "saving": report.saving,
+        "law": law_to_dict(choice.law),
+        "held_out_errors": choice.held_out_errors,
+        "warnings": [*choice.notes, *report.warnings],
+    }
+
+
+def plan_table(report: PlanReport, choice: LawChoice) -> Group:
+    table = Table(header_style="bold")
+    table.add_column("")
+    table.add_column("T²", justify="right")
+    table.add_column("compute-optimal", justify="right")
+    columns = (_column(report.t2, report), _column(report.compute_optimal, report))
+    for label in columns[0]:
+        table.add_row(label, *(column[label] for column in columns))
+    lines = [_saving(report), _law(choice), f"costs: {COSTS}"]
+    lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
+    lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
+    return Group(Text(_title(report)), table, *(Text(line) for line in lines))
+
+
+def _column(plan: Plan, report: PlanReport) -> dict[str, str]:
+    return {
+        "parameters N": f"{plan.N:.3g}",
+        "training tokens D": f"{plan.D:.3g}",
+        "tokens per parameter D/N": f"{plan.tokens_per_parameter:.3g}",
+        "samples per question k": f"{plan.k:.3g}",
+        "predicted pass@k": f"{plan.pass_at_k:.4f}",
+        "training FLOPs": _cost(plan.train_flops, plan, report),
+        "inference FLOPs": _cost(plan.inference_flops, plan, report),
+    }
+
+
+def _plan_document(plan: Plan) -> dict[str, Any]:
+    return {
+        **asdict(plan),
+        "warnings": list(plan.warnings),
+        "tokens_per_parameter": plan.tokens_per_parameter,
+        "total_flops": plan.total_flops,
+    }
+
+
+def _title(report: PlanReport) -> str:
+    budget, demand = report.budget, report.demand
+    tokens = f"{demand.output_tokens:g} output tokens a sample"
+    if budget.total is None:
+        return f"{budget.train:.3g} FLOPs to train, {budget.inference:.3g} FLOPs per question, {tokens}"
+    return f"{budget.total:.3g} FLOPs in all, {demand.questions:,.0f} questions, {tokens}"
+
+
+def _cost(flops: float, plan: Plan, report: PlanReport) -> str:
+    if report.budget.is_split:
+        return f"{flops:.3g}"
+    return f"{flops:.3g} ({flops / plan.total_flops:.0%})"
+
+
+def _saving(report: PlanReport) -> str:
+    if report.saving is None or report.budget_ratio is None:
+        return "saving: cannot be stated, the compute-optimal plan does not reach this pass@k"
+    return (
+        f"saving: {report.saving:.1%}; the compute-optimal plan needs {report.budget_ratio:.3g} "
+        "times this budget for the same predicted pass@k"
+    )
+
+
+def _law(choice: LawChoice) -> str:
+    fit = choice.law.fit
+    seen = "" if fit is None else f", fitted to {fit.num_checkpoints} checkpoints"
+    if not choice.held_out_errors:
+        return f"law: {choice.law.name}{seen}"
+    errors = ", ".join(f"{name} {x:.3f}" for name, x in choice.held_out_errors.items())
+    return f"law: {choice.law.name}{seen}; error of pass@k at unseen compute: {errors}"
