@@ -6,6 +6,7 @@ T2_CUDA=AUTO|ON|OFF in the environment decides whether csrc/cuda is compiled (AU
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,12 @@ class CMakeBuild(build_ext):
 
     def build_extension(self, extension: Extension) -> None:
         target = Path(self.get_ext_fullpath(extension.name)).resolve()
-        build_dir = Path(self.build_temp).resolve()
+        # One directory per interpreter, kept: editable installs build in a fresh one otherwise.
+        build_dir = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
         build_dir.mkdir(parents=True, exist_ok=True)
+        ninja = shutil.which("ninja")
+        if ninja is None or shutil.which("cmake") is None:
+            raise SystemExit("t2engine: building needs cmake and ninja on PATH: pip install cmake ninja")
         configure = [
             "cmake",
             "-G",
@@ -32,6 +37,7 @@ class CMakeBuild(build_ext):
             str(ROOT),
             "-B",
             str(build_dir),
+            f"-DCMAKE_MAKE_PROGRAM={ninja}",  # an isolated build leaves a stale one in the cache
             f"-DPython3_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",

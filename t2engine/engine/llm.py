@@ -26,7 +26,7 @@ from t2engine.engine.run import Run, Sample
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
-from t2engine.model.tokenizer import Tokenizer
+from t2engine.model.tokenizer import read_tokenizer
 from t2engine.model.transformer import Transformer
 from t2engine.model.weights import open_weights
 from t2engine.schema import CompletionOutput, RequestOutput, SamplingParams
@@ -73,7 +73,7 @@ class LLM:
         self.model_dir = resolve_model(str(model))
         self.config = read_config(self.model_dir)
         self.generation = read_generation_config(self.model_dir)
-        self.tokenizer = Tokenizer.load(self.model_dir, self.config.vocab_size)
+        self.tokenizer = read_tokenizer(self.model_dir, self.config.vocab_size)
         weights = open_weights(self.model_dir, self.config)
         self.threads = threads or torch.get_num_threads()
         self.max_num_seqs = max_num_seqs
@@ -157,8 +157,6 @@ class LLM:
         """The sample's text, without the token that ended it; empty without a tokenizer."""
         if sample.stopping is not None:
             return sample.stopping.final_text()
-        if self.tokenizer is None:
-            return ""
         ids = sample.token_ids
         stopped_by_token = sample.finish_reason == "stop"
         keep = sample.request.params.include_stop_str_in_output
@@ -200,7 +198,7 @@ class LLM:
         most = params.logprobs or 0
         require(most <= vocab_size, f"logprobs must be at most {vocab_size}, got {most}")
         require(
-            not params.stop or self.tokenizer is not None,
+            not params.stop or self.tokenizer.has_text,
             f"stop strings need a tokenizer, and {self.model_dir} has no tokenizer.json; "
             "use stop_token_ids",
         )
@@ -221,12 +219,6 @@ class LLM:
     def tokenize(self, where: str, prompt: Prompt) -> tuple[int, ...]:
         if isinstance(prompt, str):
             require(bool(prompt), f"{where} must not be empty")
-            require(
-                self.tokenizer is not None,
-                f"{where}: a text prompt needs {self.model_dir}/tokenizer.json, which is missing; "
-                "pass token ids instead",
-            )
-            assert self.tokenizer is not None
             token_ids = tuple(self.tokenizer.encode(prompt))
         else:
             token_ids = tuple(int(token) for token in prompt)

@@ -65,7 +65,7 @@ class Run:
     def __init__(
         self,
         model: Transformer,
-        tokenizer: Tokenizer | None,
+        tokenizer: Tokenizer,
         requests: Sequence[Request],
         plan: MemoryPlan,
     ) -> None:
@@ -115,7 +115,6 @@ class Run:
             self.num_tokens[slot] = 0
             self.samples[slot] = Sample(assignment)
             if request.params.stop:
-                assert self.tokenizer is not None
                 self.samples[slot].stopping = StopChecker(self.tokenizer, request.params)
         done = []
         for block in self.blocks(len(assignments)):
