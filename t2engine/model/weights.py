@@ -39,20 +39,6 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class LayerWeights:
-    """One layer's tensors, with the shapes `names.py` lists."""
-
-    attn_norm: Affine
-    qkv: Affine
-    q_norm: Tensor | None
-    k_norm: Tensor | None
-    out: Affine
-    mlp_norm: Affine
-    up: Affine
-    down: Affine
-
-
-@dataclass(frozen=True)
 class WeightFiles:
     """A checked checkpoint, from which tensors are loaded one at a time."""
 
@@ -99,20 +85,6 @@ class WeightFiles:
         has_bias = f"{name}.bias" in self.recipes
         bias = self.load(f"{name}.bias", dtype) if has_bias else None
         return Affine(self.load(f"{name}.weight", dtype), bias)
-
-    def load_layer(self, layer: int, dtype: torch.dtype = torch.float32) -> LayerWeights:
-        prefix = f"layers.{layer}"
-        has_qk_norm = f"{prefix}.q_norm" in self.recipes
-        return LayerWeights(
-            attn_norm=self.load_affine(f"{prefix}.attn_norm", dtype),
-            qkv=self.load_affine(f"{prefix}.qkv", dtype),
-            q_norm=self.load(f"{prefix}.q_norm", dtype) if has_qk_norm else None,
-            k_norm=self.load(f"{prefix}.k_norm", dtype) if has_qk_norm else None,
-            out=self.load_affine(f"{prefix}.out", dtype),
-            mlp_norm=self.load_affine(f"{prefix}.mlp_norm", dtype),
-            up=self.load_affine(f"{prefix}.up", dtype),
-            down=self.load_affine(f"{prefix}.down", dtype),
-        )
 
 
 def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:

@@ -114,16 +114,13 @@ def test_shards_hold_the_same_model(tmp_path, family):
         assert torch.equal(whole.load(name), shards.load(name))
 
 
-def test_a_layer_has_its_own_tensors_and_no_others(tmp_path):
-    files = opened(tiny(tmp_path / "qwen3", "qwen3"))
-    layer = files.load_layer(1)
-    assert torch.equal(layer.qkv.weight, files.load("layers.1.qkv.weight"))
-    assert torch.equal(layer.q_norm, files.load("layers.1.q_norm"))
-    assert layer.qkv.bias is layer.out.bias is layer.up.bias is layer.attn_norm.bias is None
-    neox = opened(tiny(tmp_path / "neox", "gpt_neox")).load_layer(0)
-    biases = [getattr(neox, part).bias for part in ("attn_norm", "qkv", "out", "up", "down")]
-    assert [tuple(bias.shape) for bias in biases] == [(64,), (192,), (64,), (112,), (64,)]
-    assert neox.q_norm is neox.k_norm is None
+def test_an_affine_has_a_bias_where_the_model_has_one(tmp_path):
+    qwen2 = opened(tiny(tmp_path / "qwen2", "qwen2"))
+    qkv, out = qwen2.load_affine("layers.1.qkv"), qwen2.load_affine("layers.1.out")
+    assert torch.equal(qkv.weight, qwen2.load("layers.1.qkv.weight"))
+    assert torch.equal(qkv.bias, qwen2.load("layers.1.qkv.bias"))
+    assert out.bias is None
+    assert opened(tiny(tmp_path / "neox", "gpt_neox")).load_affine("final_norm").bias.shape == (64,)
 
 
 def test_memory_holds_the_model_once(tmp_path):
