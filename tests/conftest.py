@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,7 +15,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read by triton when it is first imported
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms need it
 
+from t2engine import LLM
 from tests.backends import device_of, op_of, require, why_not
+from tests.model.tiny import write_tiny_model
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -60,3 +63,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random-weight model with a tokenizer, as a Hugging Face directory."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"), "llama", num_hidden_layers=3)
+
+
+@pytest.fixture(scope="session")
+def llm(tiny_dir: Path) -> LLM:
+    return LLM(tiny_dir)
