@@ -13,7 +13,7 @@ Raises: ValueError naming the file, what was expected and what was found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -29,9 +29,9 @@ class Tokenizer:
     """A model directory's tokenizer; `backend` is None where there is no tokenizer.json."""
 
     model_dir: Path
-    backend: tokenizers.Tokenizer | None
-    silent_ids: frozenset[int]  # special tokens, which decoding leaves out
-    byte_ids: frozenset[int]  # tokens such as <0xE4>, whose text depends on their neighbours
+    backend: tokenizers.Tokenizer | None = field(repr=False)
+    special_ids: frozenset[int] = field(repr=False)
+    byte_ids: frozenset[int] = field(repr=False)  # <0xE4>: its text depends on its neighbours
     is_byte_level: bool  # every token is a string of bytes, whatever stands before it
 
     @property
@@ -53,6 +53,12 @@ class Tokenizer:
             return ""
         text: str = self.backend.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+    def is_silent(self, token_id: int) -> bool:
+        """Whether decoding leaves the token out: a special one, or an id no token has."""
+        if self.backend is None or token_id in self.special_ids:
+            return True
+        return self.backend.id_to_token(token_id) is None
 
 
 def read_tokenizer(model_dir: Path, vocab_size: int) -> Tokenizer:
@@ -77,7 +83,7 @@ def read_tokenizer(model_dir: Path, vocab_size: int) -> Tokenizer:
     return Tokenizer(
         model_dir=Path(model_dir),
         backend=backend,
-        silent_ids=frozenset(i for i, token in added.items() if token.special),
+        special_ids=frozenset(i for i, token in added.items() if token.special),
         byte_ids=frozenset(i for i in byte_tokens if falls_back and i is not None),
         is_byte_level=decoder.startswith(b'{"type":"ByteLevel"'),
     )
@@ -99,7 +105,7 @@ class IncrementalDecoder:
 
     def push(self, token_id: int) -> str:
         """The text that became certain with this token; often "" or more than the token's own."""
-        if token_id in self.tokenizer.silent_ids:
+        if self.tokenizer.is_silent(token_id):
             return ""
         self.window.append(token_id)
         if token_id in self.tokenizer.byte_ids:

@@ -132,6 +132,47 @@ def test_absent_keys_have_the_defaults_of_transformers(tmp_path, family):
     assert config.dtype == "float32"
 
 
+AS_PUBLISHED = {
+    "a Pythia, written by transformers 4.24": (
+        '{"architectures": ["GPTNeoXForCausalLM"], "bos_token_id": 0, "eos_token_id": 0,'
+        '"hidden_act": "gelu", "hidden_size": 512, "initializer_range": 0.02,'
+        '"intermediate_size": 2048, "layer_norm_eps": 1e-05, "max_position_embeddings": 2048,'
+        '"model_type": "gpt_neox", "num_attention_heads": 8, "num_hidden_layers": 6,'
+        '"rotary_emb_base": 10000, "rotary_pct": 0.25, "tie_word_embeddings": false,'
+        '"torch_dtype": "float16", "use_parallel_residual": true, "vocab_size": 50304}',
+        {"rotary_dim": 16, "qkv_bias": True, "parallel_residual": True, "dtype": "float16"},
+    ),
+    "a small Llama 3.2": (
+        '{"architectures": ["LlamaForCausalLM"], "attention_bias": false, "head_dim": 64,'
+        '"eos_token_id": [128001, 128008], "hidden_act": "silu", "hidden_size": 2048,'
+        '"intermediate_size": 8192, "max_position_embeddings": 131072, "mlp_bias": false,'
+        '"model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 16,'
+        '"num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,'
+        '"rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,'
+        '"original_max_position_embeddings": 8192, "rope_type": "llama3"},'
+        '"rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",'
+        '"use_cache": true, "vocab_size": 128256}',
+        {"rope_scaling": RopeScaling(32.0, 1.0, 4.0, 8192), "tied_embeddings": True},
+    ),
+    "a small Qwen2.5, its window switched off": (
+        '{"architectures": ["Qwen2ForCausalLM"], "hidden_act": "silu", "hidden_size": 896,'
+        '"intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 24,'
+        '"model_type": "qwen2", "num_attention_heads": 14, "num_hidden_layers": 24,'
+        '"num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,'
+        '"sliding_window": 32768, "tie_word_embeddings": true, "torch_dtype": "bfloat16",'
+        '"use_mrope": false, "use_sliding_window": false, "vocab_size": 151936}',
+        {"head_dim": 64, "qkv_bias": True, "output_bias": False, "rope_theta": 1e6},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "facts"), AS_PUBLISHED.values(), ids=AS_PUBLISHED.keys())
+def test_configs_as_they_are_published(tmp_path, text, facts):
+    (tmp_path / "config.json").write_text(text)
+    config = read_config(tmp_path)
+    assert {name: getattr(config, name) for name in facts} == facts
+
+
 def test_a_null_kv_head_count_means_all_heads(tmp_path):
     write_minimal_config(tmp_path, "mistral", num_key_value_heads=None)
     assert read_config(tmp_path).num_kv_heads == 4
