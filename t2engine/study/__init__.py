@@ -1,1 +1,1 @@
-"""A small verifiable task, a ladder of models trained on it, and what they answer: the evidence for a scaling law."""
+"""A verifiable task, a ladder of models trained on it, and how often they answer right."""

@@ -4,8 +4,9 @@
     x = x + down(silu(gate(norm(x))) * up(norm(x)))
     logits = norm(x) @ embedding.T
 
-Parameter names and the half-rotation layout of the rotary embedding are those of Hugging Face's LlamaForCausalLM, so a
-state dict is a checkpoint. Float32, causal, right-padded rows: a row needs no mask, since nothing looks ahead.
+Parameter names and the half-rotation layout of the rotary embedding are those of Hugging Face's
+LlamaForCausalLM, so a state dict is a checkpoint. Rows are padded on the right: being causal, they
+need no other mask.
 
 Shapes: token_ids [S, T] -> logits [S, T, vocab_size]; S rows, T tokens, H heads, D head_dim.
 Source: Touvron et al., arXiv:2302.13971, section 2.2; Su et al., arXiv:2104.09864, equation 34.
@@ -18,8 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2engine.schema import ModelConfig
-
-INITIAL_DEVIATION = 0.02  # of every matrix; arXiv:2005.14165 keeps GPT-2's value
 
 
 class Attention(nn.Module):
@@ -44,7 +43,8 @@ class Attention(nn.Module):
         out = functional.scaled_dot_product_attention(
             rotate(query, cos, sin), key, value, is_causal=True
         )
-        return self.o_proj(out.transpose(1, 2).reshape(S, T, -1))
+        added: Tensor = self.o_proj(out.transpose(1, 2).reshape(S, T, -1))
+        return added
 
 
 class FeedForward(nn.Module):
@@ -55,7 +55,8 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        added: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        return added
 
 
 class Layer(nn.Module):
@@ -68,7 +69,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x
 
 
 class Body(nn.Module):
@@ -80,6 +82,8 @@ class Body(nn.Module):
 
 
 class Llama(nn.Module):
+    rotary: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -108,14 +112,15 @@ def rotary_table(config: ModelConfig) -> Tensor:
 
 
 def initialise(config: ModelConfig, seed: int) -> Llama:
-    """A model with normal weights; what writes to the residual stream is scaled by 1/sqrt(2 layers)."""
+    """Normal weights of deviation 1/sqrt(hidden_size), less for what writes to the residual."""
     model = Llama(config)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if weight.dim() == 2:
             writes_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
             scale = (2 * config.num_layers) ** -0.5 if writes_residual else 1.0
-            nn.init.normal_(weight, std=INITIAL_DEVIATION * scale, generator=generator)
+            std = scale * config.hidden_size**-0.5
+            nn.init.normal_(weight, std=std, generator=generator)
     return model
 
 

@@ -2,11 +2,12 @@
 
     prompt  12+47*3-58=      completion  59 177 119
 
-A question is a chain of operations; its completion is every running total, the last of which is the answer. Only the
-answer is checked. Questions differ in the number of steps, the operations and the size of the numbers, so that the
-probability of a right sample spreads over (0, 1) within one model.
+A question is a chain of operations; its completion is every running total, the last of which is the
+answer. Only the answer is checked. Questions differ in the number of steps, the operations and the
+size of the numbers, so that the probability of a right sample spreads over (0, 1) within one model.
 
-A question belongs to the held-out set when a hash of its prompt says so, whatever the seed: training never sees it.
+A hash of its prompt decides whether a question is held out, whatever the seed: training never sees
+those questions.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ SYMBOLS = DIGITS + OPERATIONS + "= "
 
 MIN_STEPS = 2
 MAX_STEPS = 4
-MAX_TERM = 99  # first number, and what is added or subtracted
+TERM_LIMITS = (9, 99, 999)  # of the first number, and of what is added or subtracted
 MAX_FACTOR = 9
 MAX_TOTAL = 999  # a running total stays within 0 and this
+COMPLETION_TOKENS = MAX_STEPS * (len(str(MAX_TOTAL)) + 1)  # a total and a space or the end, each
 HELD_OUT_SHARE = 16  # one question in this many is held out
 
 
@@ -72,8 +74,8 @@ def draw_step(rng: random.Random, total: int) -> tuple[str, int]:
 
 
 def draw_term(rng: random.Random) -> int:
-    """One digit or two, equally often."""
-    return draw_number(rng, 1, MAX_TERM if rng.random() < 0.5 else 9)
+    """A number of one, two or three digits, each as often."""
+    return draw_number(rng, 1, TERM_LIMITS[int(rng.random() * len(TERM_LIMITS))])
 
 
 def draw_number(rng: random.Random, low: int, high: int) -> int:

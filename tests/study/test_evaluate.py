@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from queue import Queue
+
+import pytest
+import torch
+
+from t2engine.laws.observations import read_observations
+from t2engine.schema import (
+    CompletionOutput,
+    Observation,
+    RequestOutput,
+    SampleCost,
+    SamplingParams,
+)
+from t2engine.study.checkpoint import load_model
+from t2engine.study.evaluate import (
+    count_correct,
+    evaluate,
+    evaluate_ladder,
+    find_runs,
+    write_observations,
+)
+from t2engine.study.ladder import Recipe, build_run
+from t2engine.study.task import held_out_questions
+from t2engine.study.training import gold_losses, train_into
+
+FREE = SampleCost(0, 0, 0, 0, 0, 0.0, 0.0)
+RECIPE = Recipe(questions_per_step=4)
+RUNS = [
+    replace(build_run(45_000, 200, RECIPE), name="b"),
+    replace(build_run(45_000, 400, RECIPE), name="a"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    directory = tmp_path_factory.mktemp("ladder")
+    for run in RUNS:
+        train_into(directory, run, Queue())
+    return directory
+
+
+def output(index: int, text: str, finish_reason: str = "stop") -> CompletionOutput:
+    return CompletionOutput(index, text, (), finish_reason, None, None, None, FREE)
+
+
+def answer_like_a_parrot(
+    model_dir: Path, prompts: list[str], params: SamplingParams
+) -> list[RequestOutput]:
+    """Knows the answers, and gives the right one in the first j samples of prompt j."""
+    gold = {question.prompt: question.completion for question in held_out_questions(200, 5)}
+    return [
+        RequestOutput(
+            prompt, (), tuple(output(i, gold[prompt] if i < j else "") for i in range(params.n)),
+            params, 5, FREE,
+        )
+        for j, prompt in enumerate(prompts)
+    ]  # fmt: skip
+
+
+def test_a_right_sample_ends_by_itself_in_the_right_number():
+    question = held_out_questions(1, 0)[0]
+    samples = (
+        output(0, question.completion),
+        output(1, question.answer),
+        output(2, question.completion, "length"),
+        output(3, question.completion + "1"),
+        output(4, ""),
+    )
+    request = RequestOutput(question.prompt, (), samples, SamplingParams(), 0, FREE)
+    assert count_correct(question, request) == 2
+
+
+def test_observations_say_what_was_asked_and_counted(trained: Path):
+    questions = held_out_questions(6, seed=5)
+    rows = evaluate(trained / "a", questions, 4, 5, sample=answer_like_a_parrot)
+    assert [row.num_correct for row in rows] == [0, 1, 2, 3, 4, 4]
+    assert {row.num_samples for row in rows} == {4}
+    assert [row.question for row in rows] == [question.prompt for question in questions]
+    assert {row.model for row in rows} == {"a"}
+    assert rows[0].N == RUNS[1].N
+    assert rows[0].D >= RUNS[1].D
+    want = gold_losses(load_model(trained / "a"), questions)
+    assert [row.gold_nll for row in rows] == pytest.approx(want, abs=1e-6)
+
+
+def test_a_ladder_is_asked_the_same_questions_and_read_back_by_laws(trained: Path, tmp_path: Path):
+    out = tmp_path / "new" / "observations.csv"
+    evaluate_ladder(trained, out, 10, 4, seed=5, sample=answer_like_a_parrot)
+    rows = list(read_observations(out))
+    assert [row.model for row in rows] == ["b"] * 10 + ["a"] * 10  # by D
+    assert [row.question for row in rows[:10]] == [row.question for row in rows[10:]]
+    again = tmp_path / "again.csv"
+    write_observations(again, rows)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_runs_are_found_by_their_record(trained: Path, tmp_path: Path):
+    assert find_runs(trained) == [trained / "b", trained / "a"]
+    assert find_runs(trained / "a") == [trained / "a"]
+    with pytest.raises(ValueError, match=r"must be a finished run or hold some"):
+        find_runs(tmp_path)
+
+
+def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path: Path):
+    def rows():
+        yield Observation("m", 1, 2, "q", 3, 1, None)
+        raise RuntimeError("half way")
+
+    path = tmp_path / "observations.csv"
+    path.write_text("before")
+    with pytest.raises(RuntimeError, match="half way"):
+        write_observations(path, rows())
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    write_observations(path, [Observation("m", 1, 2, "q", 3, 1, None)])
+    assert path.read_text().splitlines() == [
+        "model,N,D,question,num_samples,num_correct,gold_nll",
+        "m,1,2,q,3,1,",
+    ]
