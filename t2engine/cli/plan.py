@@ -1,9 +1,11 @@
-"""`t2 plan`: which N, D and k a budget should buy, beside the compute-optimal plan."""
+"""`t2 plan`: which N, D and k a budget should buy, beside the compute-optimal plan.
+
+Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -56,21 +58,13 @@ def plan(
     from t2engine.laws.selection import fit_law
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import Budget, demand_for
-
-    try:
-        spend = Budget(total=budget, train=train_budget, inference=inference_budget)
-        demand = demand_for(spend, questions, tokens, prompt_tokens)
-        rows = (
-            read_shipped_observations() if observations is None else read_observations(observations)
-        )
-        choice = fit_law(pass_curves(rows), law)
-        report = plan_budget(choice.law, spend, demand)
-    except ValueError as error:
-        print(f"t2 plan: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-
     from t2engine.reports.plan_table import plan_document, plan_table
 
+    spend = Budget(total=budget, train=train_budget, inference=inference_budget)
+    demand = demand_for(spend, questions, tokens, prompt_tokens)
+    rows = read_shipped_observations() if observations is None else read_observations(observations)
+    choice = fit_law(pass_curves(rows), law)
+    report = plan_budget(choice.law, spend, demand)
     if as_json:
         print(json.dumps(plan_document(report, choice)))
         return

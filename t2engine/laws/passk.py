@@ -41,9 +41,9 @@ def unbiased_pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, k: int) -
     if int(k) != k or k < 1:
         raise ValueError(f"k must be a whole number of samples, at least 1, got {k}")
     if np.any(n < k):
-        short = int(np.flatnonzero(np.atleast_1d(n < k))[0])
+        short = int(np.flatnonzero(n < k)[0])
         raise ValueError(
-            f"pass@{k} needs num_samples >= {k}, question {short} has {np.atleast_1d(n)[short]:g}; "
+            f"pass@{k} needs num_samples >= {k}, question {short} has {n.flat[short]:g}; "
             "draw more samples or use the Beta estimate"
         )
     failures = n - c
@@ -128,13 +128,12 @@ def _beta_draws(n: Array, c: Array, k: int, weights: Array) -> tuple[float, Arra
 
 def check_counts(num_samples: ArrayLike, num_correct: ArrayLike) -> tuple[Array, Array]:
     n, c = np.broadcast_arrays(np.asarray(num_samples, float), np.asarray(num_correct, float))
-    if not np.all(np.isfinite(n)) or np.any(n < 1):
-        raise ValueError(f"num_samples must be at least 1, got {np.nanmin(n):g}")
-    bad = ~((c >= 0) & (c <= n))
-    if np.any(bad):
-        where = int(np.flatnonzero(np.atleast_1d(bad))[0])
-        raise ValueError(
-            f"num_correct must lie in [0, num_samples], question {where} has "
-            f"{np.atleast_1d(c)[where]:g} of {np.atleast_1d(n)[where]:g}"
-        )
+    for bad, rule in (
+        (~((n >= 1) & np.isfinite(n)), "num_samples must be at least 1 and finite"),
+        (~((c >= 0) & (c <= n)), "num_correct must lie in [0, num_samples]"),
+    ):
+        if np.any(bad):
+            question = int(np.flatnonzero(bad)[0])
+            got = f"{c.flat[question]:g} of {n.flat[question]:g}"
+            raise ValueError(f"{rule}, question {question} has {got}")
     return n, c

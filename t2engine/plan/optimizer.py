@@ -21,7 +21,6 @@ from t2engine.plan.search import search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 
 SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
-UNOBSERVED_RANGE = (1e3, 1e15)  # of N, for a law that carries no data
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ def plan_budget(
     """The (N, D, k) of highest predicted pass@k within the budget."""
     demand = demand or Demand()
     problem = Problem(law, cost or FormulaCost(), budget, demand)
-    best, *others = _optima(problem)
     baseline = compute_optimal(problem)
+    best, *others = _optima(problem, baseline.N)
     baseline_warnings: tuple[str, ...] = ()
     if baseline.clipped:
         baseline_warnings = (
@@ -100,13 +99,13 @@ def plan_budget(
     return PlanReport(best, optimal, tuple(others), budget, demand, ratio, warnings)
 
 
-def _optima(problem: Problem) -> list[Plan]:
+def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
     """The best plan and those that tie with it."""
     law, cost = problem.law, problem.cost
     if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost):
         found = solve_closed_form(law, cost, problem.budget, problem.demand)
         return [_plan(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
-    N_range = _search_range(law)
+    N_range = _search_range(law, baseline_N)
     return [
         _plan(problem, x.N, x.D, x.k, _clip_warning(x.clipped) + _edge_warnings(x.at_edge, N_range))
         for x in search(problem, N_range)
@@ -126,10 +125,10 @@ def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, .
     )
 
 
-def _search_range(law: PassLaw) -> tuple[float, float]:
-    if law.fit is None:
-        return UNOBSERVED_RANGE
-    return law.fit.N_range[0] / SEARCH_REACH, law.fit.N_range[1] * SEARCH_REACH
+def _search_range(law: PassLaw, baseline_N: float) -> tuple[float, float]:
+    """Around the models observed, and always around the plan to beat."""
+    low, high = (baseline_N, baseline_N) if law.fit is None else law.fit.N_range
+    return min(low, baseline_N) / SEARCH_REACH, max(high, baseline_N) * SEARCH_REACH
 
 
 def _clip_warning(clipped: bool) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ def _title(report: PlanReport) -> str:
     budget, demand = report.budget, report.demand
     tokens = f"{demand.output_tokens:g} output tokens a sample"
     if budget.total is None:
-        return f"{budget.train:.3g} FLOPs to train, {budget.inference:.3g} FLOPs per question, {tokens}"
+        served = f"{budget.inference:.3g} FLOPs per question"
+        return f"{budget.train:.3g} FLOPs to train, {served}, {tokens}"
     return f"{budget.total:.3g} FLOPs in all, {demand.questions:,.0f} questions, {tokens}"
 
 

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from t2engine.costs import Demand, FormulaCost
+
+COST = FormulaCost()
+
+
+def test_the_formulas() -> None:
+    assert COST.train(1e6, 2e7) == 6 * 1e6 * 2e7
+    assert COST.serve(1e6, 8, Demand()) == 2 * 1e6 * 8
+    assert COST.serve(1e6, 8, Demand(100, 16, 30)) == 100 * 2 * 1e6 * (8 * 16 + 30)
+
+
+def test_budgets_are_spent_to_the_last_flop() -> None:
+    N, demand = np.array([1e5, 1e6, 1e7]), Demand(100, 16, 30)
+    assert COST.train(N, COST.tokens_for(N, 1e15)) == pytest.approx(1e15, rel=1e-14)
+    assert COST.serve(N, COST.samples_for(N, 1e12, demand), demand) == pytest.approx(1e12)
+
+
+def test_a_prompt_that_eats_the_budget_leaves_no_sample() -> None:
+    assert COST.samples_for(1e6, 1e6, Demand(1, 16, 30)) < 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("questions", 0), ("questions", -1), ("output_tokens", float("nan")), ("prompt_tokens", -1)],
+)
+def test_impossible_demands_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        Demand(**{field: value})
