@@ -77,7 +77,9 @@ def plan_budget(
     demand = demand or Demand()
     problem = Problem(law, cost or FormulaCost(), budget, demand)
     baseline = compute_optimal(problem)
+    _refuse_less_than_one(baseline.N, baseline.D)
     best, *others = _optima(problem, baseline.N)
+    _refuse_less_than_one(best.N, best.D)
     baseline_warnings: tuple[str, ...] = ()
     if baseline.clipped:
         baseline_warnings = (
@@ -97,6 +99,14 @@ def plan_budget(
         places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
         warnings += (f"other optima predict the same pass@k: {places}",)
     return PlanReport(best, optimal, tuple(others), budget, demand, ratio, warnings)
+
+
+def _refuse_less_than_one(N: float, D: float) -> None:
+    if N < 1 or D < 1:
+        raise ValueError(
+            f"the budget is too small: it would be best spent on N = {N:.2g} parameters and "
+            f"D = {D:.2g} tokens, both must be at least 1"
+        )
 
 
 def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
@@ -128,7 +138,7 @@ def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, .
 def _search_range(law: PassLaw, baseline_N: float) -> tuple[float, float]:
     """Around the models observed, and always around the plan to beat."""
     low, high = (baseline_N, baseline_N) if law.fit is None else law.fit.N_range
-    return min(low, baseline_N) / SEARCH_REACH, max(high, baseline_N) * SEARCH_REACH
+    return max(min(low, baseline_N) / SEARCH_REACH, 1.0), max(high, baseline_N) * SEARCH_REACH
 
 
 def _clip_warning(clipped: bool) -> tuple[str, ...]:

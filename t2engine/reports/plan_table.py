@@ -58,7 +58,7 @@ def _column(plan: Plan, report: PlanReport) -> dict[str, str]:
         "training tokens D": f"{plan.D:.3g}",
         "tokens per parameter D/N": f"{plan.tokens_per_parameter:.3g}",
         "samples per question k": f"{plan.k:.3g}",
-        "predicted pass@k": f"{plan.pass_at_k:.4f}",
+        "predicted pass@k": f"{plan.pass_at_k:.4g}",
         "training FLOPs": _cost(plan.train_flops, plan, report),
         "inference FLOPs": _cost(plan.inference_flops, plan, report),
     }
@@ -92,7 +92,7 @@ def _saving(report: PlanReport) -> str:
     if report.saving is None or report.budget_ratio is None:
         return "saving: cannot be stated, the compute-optimal plan does not reach this pass@k"
     return (
-        f"saving: {report.saving:.1%}; the compute-optimal plan needs {report.budget_ratio:.3g} "
+        f"saving: {report.saving:.1%}; the compute-optimal plan needs {report.budget_ratio:.4g} "
         "times this budget for the same predicted pass@k"
     )
 

@@ -1,0 +1,134 @@
+"""`t2 plan` from the command line to the printed answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t2engine.cli.main import run
+from t2engine.costs import Demand
+from t2engine.laws.curves import pass_curves
+from t2engine.laws.observations import read_observations
+from t2engine.laws.selection import fit_law
+from t2engine.plan.optimizer import plan_budget
+from t2engine.plan.problem import Budget
+from tests.laws.ladder import records, write_csv
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("ladder") / "observations.csv"
+    return str(write_csv(path, records(num_questions=60)))
+
+
+def test_json_is_one_object_and_equals_the_library(
+    ladder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--budget", "1e14", "--questions", "1e5", "--tokens", "12", "--prompt-tokens", "9"]
+    assert run(["plan", *arguments, "--observations", ladder, "--json"]) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert printed.err == ""
+    choice = fit_law(pass_curves(read_observations(ladder)), "best")
+    report = plan_budget(choice.law, Budget(total=1e14), Demand(1e5, 12, 9))
+    assert document["t2"]["N"] == report.t2.N
+    assert document["compute_optimal"]["k"] == report.compute_optimal.k
+    assert document["saving"] == report.saving
+    assert document["demand"]["prompt_tokens"] == 9
+
+
+def test_two_budgets_follow_the_paper(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """k = C_inf / 2N."""
+    budgets = ["--train-budget", "1e13", "--inference-budget", "1e8"]
+    for law in ("approach1", "approach2"):
+        assert run(["plan", *budgets, "--law", law, "--observations", ladder, "--json"]) == 0
+        plan = json.loads(capsys.readouterr().out)["t2"]
+        assert plan["law"] == law
+        assert plan["k"] == pytest.approx(1e8 / (2 * plan["N"]), rel=1e-9)
+        assert plan["train_flops"] == pytest.approx(1e13, rel=1e-9)
+
+
+def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--budget", "1e14", "--observations", ladder]) == 0
+    printed = capsys.readouterr().out
+    for words in ("T²", "compute-optimal", "samples per question k", "saving:", "approach2"):
+        assert words in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "must be either total, or train and inference together, got none"),
+        (["--budget", "-1"], "total budget must be above 0 and finite, got -1"),
+        (["--budget", "0"], "total budget must be above 0 and finite, got 0"),
+        (["--budget", "nan"], "total budget must be above 0 and finite, got nan"),
+        (["--budget", "much"], "Invalid value for '--budget'"),
+        (["--train-budget", "1e13"], "got train"),
+        (["--budget", "1e14", "--train-budget", "1e13"], "got total and train"),
+        (
+            ["--train-budget", "1e13", "--inference-budget", "-2"],
+            "inference budget must be above 0 and finite, got -2",
+        ),
+        (
+            ["--train-budget", "1e13", "--inference-budget", "1e8", "--questions", "5"],
+            "questions must be left out with two budgets, got 5",
+        ),
+        (["--budget", "1e14", "--law", "kaplan"], "law must be one of .* got 'kaplan'"),
+        (["--budget", "1e14", "--questions", "0"], "questions must be above 0"),
+        (["--budget", "1e14", "--tokens", "-3"], "output_tokens must be above 0"),
+        (["--budget", "10"], "the budget is too small"),
+        (["--budgets", "10"], "--budgets"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    ladder: str, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert run(["plan", *arguments, "--observations", ladder]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("t2 plan: ")
+    assert printed.err.count("\n") == 1
+    assert re.search(message, printed.err)
+
+
+def test_malformed_observations_name_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = Path(write_csv(tmp_path / "obs.csv", records(num_questions=3))).read_text().splitlines()
+    cells = rows[7].split(",")
+    cells[5] = "65"
+    rows[7] = ",".join(cells)
+    (tmp_path / "obs.csv").write_text("\n".join(rows))
+    arguments = ["plan", "--budget", "1e14", "--observations"]
+    assert run([*arguments, str(tmp_path / "obs.csv")]) == 2
+    printed = capsys.readouterr()
+    assert "obs.csv: line 8, column num_correct: expected at most num_samples = 64, got '65'" in (
+        printed.err
+    )
+    assert printed.out == ""
+    assert run([*arguments, str(tmp_path / "absent.csv")]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_plan_never_imports_torch(ladder: str) -> None:
+    code = (
+        "import sys; from t2engine.cli.main import run; "
+        f"assert run(['plan', '--budget', '1e14', '--observations', {ladder!r}, '--json']) == 0; "
+        "heavy = {'torch', 'scipy', 'transformers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["format"] == "t2engine.plan"
+
+
+def test_the_shipped_ladder_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--budget", "1e15", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["law"]["fit"]["num_checkpoints"] >= 15
+    assert 0 < document["t2"]["pass_at_k"] <= 1
+    assert document["t2"]["pass_at_k"] >= document["compute_optimal"]["pass_at_k"]
