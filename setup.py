@@ -1,6 +1,6 @@
 """Builds the C++/CUDA extension with CMake and Ninja. Metadata: pyproject.toml.
 
-T2_CUDA=AUTO|ON|OFF in the environment decides whether csrc/cuda is compiled (AUTO: if nvcc is found).
+T2_CUDA=AUTO|ON|OFF in the environment decides whether csrc/cuda is compiled; AUTO looks for nvcc.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class CMakeBuild(build_ext):
         build_dir.mkdir(parents=True, exist_ok=True)
         ninja = shutil.which("ninja")
         if ninja is None or shutil.which("cmake") is None:
-            raise SystemExit("t2engine: building needs cmake and ninja on PATH: pip install cmake ninja")
+            raise SystemExit(
+                "t2engine: building needs cmake and ninja on PATH: pip install cmake ninja"
+            )
         configure = [
             "cmake",
             "-G",
@@ -44,11 +46,11 @@ class CMakeBuild(build_ext):
             f"-DT2_VERSION={self.distribution.get_version()}",
             f"-DT2_CUDA={os.environ.get('T2_CUDA', 'AUTO')}",
         ]
-        for command in (configure, ["cmake", "--build", str(build_dir)]):
-            try:
-                subprocess.run(command, check=True)
-            except subprocess.CalledProcessError as error:
-                raise SystemExit(f"t2engine: the extension was not built: {error}") from None
+        try:
+            subprocess.run(configure, check=True)
+            subprocess.run(["cmake", "--build", str(build_dir)], check=True)
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"t2engine: the extension was not built: {error}") from None
 
 
 setup(

@@ -1,6 +1,6 @@
-"""The nouns that cross layers: frozen dataclasses of plain data, importing nothing but the standard library.
+"""The nouns that cross layers: frozen dataclasses of plain data, over the standard library alone.
 
-Units end the name: `flops`, `bytes`, `seconds`, `joules`. A quantity nobody measured is None, never 0.
+Units end the name: `flops`, `bytes`, `seconds`, `joules`. What nobody measured is None, never 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """Llama 3.1's frequency-dependent stretching of the rotary wavelengths (`rope_type: llama3`)."""
+    """Llama 3.1's stretching of long rotary wavelengths (`rope_type: llama3`)."""
 
     factor: float
     low_freq_factor: float

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from t2engine.ops import OPS, Op, PackedWeight
-from t2engine.ops._op import BackendUnavailable
+from t2engine.ops._op import BackendUnavailableError
 
 
 def op_of(module_name: str) -> Op:
@@ -32,7 +32,7 @@ def why_not(op: Op, backend: str) -> str | None:
         return op.why_not(backend, device)
     try:
         op.load(backend)
-    except BackendUnavailable as error:
+    except BackendUnavailableError as error:
         return str(error)
     return None
 

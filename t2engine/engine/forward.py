@@ -1,7 +1,7 @@
 """The two ways through the transformer: a prompt once, then all samples a token at a time.
 
-Prompts go through the layers in pieces of a fixed number of tokens, counted from the prompt's start,
-several prompts side by side; what a token computes does not depend on the piece or its company.
+Prompts go through the layers in pieces of a fixed number of tokens, counted from their start, and
+several side by side; what a token computes does not depend on the piece or its company.
 """
 
 from __future__ import annotations

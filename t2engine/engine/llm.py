@@ -4,8 +4,8 @@
     outputs = llm.generate(["Question:"], SamplingParams(n=64, temperature=0.8, seed=7))
 
 Sample i of a prompt is a function of (weights, prompt tokens, sampling parameters without n, seed,
-i) alone: it does not depend on n, on the other prompts, on the thread count or on the order in which
-samples end.
+i) alone: it does not depend on n, on the other prompts, on the thread count or on the order in
+which samples end.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LLM:
         self.max_num_seqs = max_num_seqs
         self.memory_limit = memory_limit
         self.refuse_weights_that_cannot_fit()
-        self.model = Transformer(self.config, weights, self.config.max_context_len)
+        self.model = Transformer(self.config, weights)
 
     def generate(
         self,
@@ -125,6 +125,7 @@ class LLM:
             self.max_num_seqs,
             self.caches_limit() + self.model.nbytes,
         )
+        self.model.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
         run = Run(self.model, self.tokenizer, requests, plan)
         samples = run.finished()

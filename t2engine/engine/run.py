@@ -116,7 +116,7 @@ class Run:
             self.samples[slot] = Sample(assignment)
             if request.params.stop:
                 self.samples[slot].stopping = StopChecker(self.tokenizer, request.params)
-        done = []
+        done: list[Sample] = []
         for block in self.blocks(len(assignments)):
             rows = assignments[block]
             slots = torch.tensor([slot for _, _, _, slot in rows])
@@ -130,7 +130,8 @@ class Run:
         batch = make_batch(groups)
         params = self.params.rows(batch.row_slot)
         suffix_len = self.num_tokens[batch.row_slot] - 1  # the last token is not stored yet
-        began, steps, done = time.perf_counter(), 0, []
+        began, steps = time.perf_counter(), 0
+        done: list[Sample] = []
         first_len = suffix_len.numpy() + 1
         handles = np.array([self.samples[slot].handle for slot in batch.row_slot.tolist()])
         while not done:

@@ -27,9 +27,12 @@ from t2engine.schema import ModelConfig, RopeScaling
 
 
 def rotary_table(config: ModelConfig, num_positions: int) -> tuple[Tensor, Tensor]:
-    inv_freq = inverse_frequencies(config)
-    positions = torch.arange(num_positions, dtype=torch.float32)
-    angles = positions[:, None] * inv_freq  # [num_positions, rotary_dim / 2]
+    """Rows for positions 0 to num_positions - 1."""
+    return rotary_rows(torch.arange(num_positions), inverse_frequencies(config))
+
+
+def rotary_rows(positions: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    angles = positions.float()[:, None] * inv_freq  # [num_positions, rotary_dim / 2]
     return angles.cos(), angles.sin()
 
 

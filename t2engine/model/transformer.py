@@ -18,13 +18,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from t2engine import ops
-from t2engine.model.rope import rotary_table
+from t2engine.model.rope import inverse_frequencies, rotary_rows
 from t2engine.model.weights import Affine, WeightFiles
 from t2engine.ops import PackedWeight, pack_weight
 from t2engine.schema import ModelConfig
+
+ROTARY_BLOCK = 1024  # positions
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -53,9 +56,9 @@ class Layer:
 
 
 class Transformer:
-    """Weights in their final place, and the forward pass. Stateless between calls."""
+    """Weights in their final place, and the forward pass."""
 
-    def __init__(self, config: ModelConfig, weights: WeightFiles, max_len: int) -> None:
+    def __init__(self, config: ModelConfig, weights: WeightFiles) -> None:
         self.config = config
         self.scale = 1 / math.sqrt(config.head_dim)
         self.layers = [read_layer(weights, i) for i in range(config.num_layers)]
@@ -63,7 +66,19 @@ class Transformer:
         self.lm_head = pack_weight(weights.load("lm_head"))
         # A tied embedding is read out of the output projection: the weights are held once.
         self.embed = None if config.tied_embeddings else weights.load("embed")
-        self.cos, self.sin = rotary_table(config, max_len)  # [max_len, rotary_dim / 2]
+        self.inverse_frequencies = inverse_frequencies(config)
+        self.cos = self.sin = torch.empty(0, config.rotary_dim // 2)  # a row for each position
+
+    def reserve(self, length: int) -> None:
+        """Have rotary rows for positions below `length`, which `forward` needs.
+
+        Rows come in blocks of one size, so that a row's bits do not depend on the length.
+        """
+        while len(self.cos) < length:
+            first = len(self.cos)
+            positions = torch.arange(first, first + ROTARY_BLOCK)
+            cos, sin = rotary_rows(positions, self.inverse_frequencies)
+            self.cos, self.sin = torch.cat([self.cos, cos]), torch.cat([self.sin, sin])
 
     @property
     def nbytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from t2engine.ops._op import BackendUnavailable, Op
+from t2engine.ops._op import BackendUnavailableError, Op
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
 from t2engine.ops.linear import PackedWeight, linear, pack_weight
@@ -34,7 +34,7 @@ OPS: dict[str, Op] = {
 
 __all__ = [
     "OPS",
-    "BackendUnavailable",
+    "BackendUnavailableError",
     "Op",
     "PackedWeight",
     "gelu",

@@ -20,7 +20,7 @@ from t2engine.schema import Cost
 PREFERENCE = {"cpu": ("cpp", "torch"), "cuda": ("cuda", "triton", "torch")}
 
 
-class BackendUnavailable(RuntimeError):
+class BackendUnavailableError(RuntimeError):
     """A backend that cannot run here; the message says why in one line."""
 
 
@@ -75,13 +75,13 @@ class Op:
             return "no CUDA device"
         try:
             self.load(backend)
-        except BackendUnavailable as error:
+        except BackendUnavailableError as error:
             return str(error)
         return None
 
     def load(self, backend: str) -> Callable[..., None]:
         if backend not in self.native:
-            raise BackendUnavailable(
+            raise BackendUnavailableError(
                 f"{self.name}: backend must be one of {', '.join(self.backends)}, got {backend!r}"
             )
         return load_function(self.native[backend])
@@ -89,18 +89,20 @@ class Op:
 
 @functools.cache
 def load_function(path: str) -> Callable[..., None]:
-    """Import "module:function"; BackendUnavailable says what is missing."""
+    """Import "module:function"; BackendUnavailableError says what is missing."""
     module_name, function_name = path.split(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise BackendUnavailable(missing(module_name, error)) from error
+        raise BackendUnavailableError(missing(module_name, error)) from error
     return getattr(module, function_name)
 
 
 def missing(module_name: str, error: ImportError) -> str:
     if module_name == "t2engine._C":
-        return f"the C++ extension is not built ({error}); `make build` or `pip install .` builds it"
+        return (
+            f"the C++ extension is not built ({error}); `make build` or `pip install .` builds it"
+        )
     return f"{module_name} cannot be imported: {error}"
 
 

@@ -67,9 +67,7 @@ def reference(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> 
     return torch.nn.functional.linear(x, plain, bias)
 
 
-def outputs(
-    x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None
-) -> tuple[Tensor, ...]:
+def outputs(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> tuple[Tensor, ...]:
     return (x.new_empty(x.shape[0], weight.shape[0]),)
 
 

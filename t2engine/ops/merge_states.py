@@ -31,9 +31,7 @@ def cost(out_a: Tensor, *_: Tensor) -> Cost:
     return Cost(flops=3 * S * H * D, bytes=4 * 3 * S * H * (D + 1))
 
 
-def reference(
-    out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor
-) -> tuple[Tensor, Tensor]:
+def reference(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> tuple[Tensor, Tensor]:
     lse = torch.logaddexp(lse_a, lse_b)  # [S, H]
     floor = lse.clamp(min=torch.finfo(lse.dtype).min)  # -inf - -inf would be nan
     weight_a = torch.exp(lse_a - floor)[..., None]  # [S, H, 1]

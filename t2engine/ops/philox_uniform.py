@@ -53,8 +53,9 @@ def philox4x32_10(
 
 
 def reference(seed: Tensor, prompt: Tensor, sample: Tensor, step: Tensor) -> Tensor:
+    columns = (column.tolist() for column in (seed, prompt, sample, step))
     uniforms = []
-    for s, p, i, t in zip(seed.tolist(), prompt.tolist(), sample.tolist(), step.tolist()):
+    for s, p, i, t in zip(*columns, strict=True):
         counter = (t & WORD, i & WORD, p & WORD, (p >> 32) & WORD)
         words = philox4x32_10(counter, (s & WORD, (s >> 32) & WORD))
         uniforms.append((words[0] >> 5) * 2.0**-27 + (words[1] >> 6) * 2.0**-53)

@@ -13,8 +13,8 @@ Shapes: q [R, H, D], prefix_k and prefix_v [H_kv, P, D], prefix_bounds [G, 2], r
         suffix_k and suffix_v [slots, H_kv, S, D], row_slot [R], suffix_len [R] (all int64);
         out [R, H, D]. Query head h reads key head h // (H / H_kv).
 Units:  no keys at all gives out = 0.
-Raises: ValueError when a shape disagrees or H is not a multiple of H_kv; (C++) when bounds, slots or
-        lengths leave the tensors.
+Raises: ValueError when a shape disagrees or H is not a multiple of H_kv; (C++) when bounds, slots
+        or lengths leave the tensors.
 Source: Hydragen, arXiv:2402.05099, section 3.
 """
 

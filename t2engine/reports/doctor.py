@@ -26,7 +26,8 @@ def extension_line(extension: dict[str, Any] | None) -> str:
         return "C++ extension: not built; `make build` or `pip install .` builds it"
     cuda = ", ".join(extension["cuda_architectures"]) or "not compiled (no nvcc at build time)"
     built = ", ".join(extension["built_isas"])
-    return f"C++ extension: uses [bold]{extension['chosen_isa']}[/bold] of {built}; CUDA kernels: {cuda}"
+    chosen = extension["chosen_isa"]
+    return f"C++ extension: uses [bold]{chosen}[/bold] of {built}; CUDA kernels: {cuda}"
 
 
 def operations_table(operations: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""The whole job on the shipped model: sample held-out questions, check the answers, count the cost."""
+"""The whole job on the shipped model: sample held-out questions, check them, count the cost."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def run_demo(num_questions: int, num_samples: int, seed: int) -> Demo:
     params = SamplingParams(n=num_samples, seed=seed, max_tokens=COMPLETION_TOKENS)
     outputs = llm.generate([question.prompt for question in questions], params)
     num_correct = [
-        count_correct(question, output)
-        for question, output in zip(questions, outputs, strict=True)
+        count_correct(question, output) for question, output in zip(questions, outputs, strict=True)
     ]
     ks = [4**i for i in range(num_samples.bit_length()) if 4**i <= num_samples]
     counts = [num_samples] * num_questions

@@ -18,7 +18,9 @@ from t2engine.model.weights import open_weights
 
 def load_ours(model_dir: Path) -> Transformer:
     config = read_config(model_dir)
-    return Transformer(config, open_weights(model_dir, config), config.max_context_len)
+    model = Transformer(config, open_weights(model_dir, config))
+    model.reserve(config.max_context_len)
+    return model
 
 
 def load_theirs(model_dir: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:

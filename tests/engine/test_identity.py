@@ -1,4 +1,4 @@
-"""Sample i depends on the weights, the prompt, the parameters without n, the seed and i: no more."""
+"""Sample i depends on weights, prompt, parameters without n, seed and i, and on no more."""
 
 from __future__ import annotations
 
