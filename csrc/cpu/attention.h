@@ -64,21 +64,20 @@ struct State {
   }
 };
 
-// 2^x for x below 128, relative error below 2e-7 down to -126, and 0 from -150: an exact 0, so that
-// a masked key changes nothing.
+// 2^x for x below 127.5, relative error below 1e-7 down to -126 (a minimax polynomial on
+// [-1/2, 1/2]); exactly 1 at 0, and exactly 0 from -127, so that a masked key changes nothing.
 inline Floats exp2(Floats x) {
-  x = max(x, broadcast(-150.0f));
+  x = max(x, broadcast(-127.0f));
   const Floats n = round(x);
-  const Floats r = mul(sub(x, n), broadcast(0.693147181f));
-  Floats p = broadcast(1.0f / 5040.0f);
-  p = fma(p, r, broadcast(1.0f / 720.0f));
-  p = fma(p, r, broadcast(1.0f / 120.0f));
-  p = fma(p, r, broadcast(1.0f / 24.0f));
-  p = fma(p, r, broadcast(1.0f / 6.0f));
-  p = fma(p, r, broadcast(0.5f));
+  const Floats r = sub(x, n);
+  Floats p = broadcast(1.53533621e-4f);
+  p = fma(p, r, broadcast(1.33988746e-3f));
+  p = fma(p, r, broadcast(9.61843736e-3f));
+  p = fma(p, r, broadcast(5.55033247e-2f));
+  p = fma(p, r, broadcast(2.40226479e-1f));
+  p = fma(p, r, broadcast(6.93147203e-1f));
   p = fma(p, r, broadcast(1.0f));
-  p = fma(p, r, broadcast(1.0f));
-  return scale_by_power(p, n);
+  return add_to_exponent(p, n);
 }
 
 enum class A { kRows, kColumns };  // how a tile walks A: down its rows or its columns
@@ -208,17 +207,61 @@ inline void join(State into, State from, int64_t head_dim) {
   }
 }
 
-// Queries of one key head, first row to last, as strips [strips, head_dim, kStrip] times scale;
-// query i is head i % sharers of row i / sharers. Lanes past the last query are 0.
-inline void pack_queries(const float* q, int64_t row_stride, int64_t sharers, int64_t count,
-                         int64_t head_dim, float scale, float* strips) {
-  for (int64_t first = 0; first < count; first += kStrip, strips += head_dim * kStrip) {
-    for (int64_t lane = 0; lane < kStrip; ++lane) {
-      const int64_t i = first + lane;
-      const float* query = q + i / sharers * row_stride + i % sharers * head_dim;
-      for (int64_t d = 0; d < head_dim; ++d) {
-        strips[d * kStrip + lane] = i < count ? scale * query[d] : 0.0f;
+// Where the queries of one key head lie in q and out: query i is head i % sharers of row
+// i / sharers, and the first of them is at the pointer this is added to.
+struct QueryLayout {
+  int64_t sharers, row_stride, head_dim;
+  int64_t operator()(int64_t i) const { return i / sharers * row_stride + i % sharers * head_dim; }
+};
+
+inline Floats load_up_to(const float* from, int64_t count) {
+  if (count >= kWidth) return load(from);
+  float lanes[kWidth] = {};
+  std::copy_n(from, count, lanes);
+  return load(lanes);
+}
+inline void store_up_to(float* to, int64_t count, Floats x) {
+  if (count >= kWidth) return store(to, x);
+  float lanes[kWidth];
+  store(lanes, x);
+  std::copy_n(lanes, count, to);
+}
+
+// Queries first to first + kStrip, times scale, as a strip [head_dim, kStrip]; 0 from `count` on.
+inline void pack_strip(const float* q, QueryLayout at, int64_t first, int64_t count, float scale,
+                       float* strip) {
+  for (int64_t lane = 0; lane < kStrip; lane += kWidth) {
+    for (int64_t d = 0; d < at.head_dim; d += kWidth) {
+      Floats x[kWidth];
+      for (int i = 0; i < kWidth; ++i) {
+        const int64_t query = first + lane + i;
+        x[i] = query < count ? load_up_to(q + at(query) + d, at.head_dim - d) : broadcast(0.0f);
       }
+      transpose(x);
+      const int64_t dims = std::min<int64_t>(kWidth, at.head_dim - d);
+      for (int64_t i = 0; i < dims; ++i) {
+        store(strip + (d + i) * kStrip + lane, mul(x[i], broadcast(scale)));
+      }
+    }
+  }
+}
+
+// Hands the strip's out, times factor by lane, to write(query, d, dims, values): `dims` values of
+// the query from d on, for queries first to `count`.
+template <typename Write>
+inline void unpack_strip(State state, int64_t head_dim, const float* factor, int64_t first,
+                         int64_t count, Write&& write) {
+  for (int64_t lane = 0; lane < kStrip && first + lane < count; lane += kWidth) {
+    for (int64_t d = 0; d < head_dim; d += kWidth) {
+      const int64_t dims = std::min<int64_t>(kWidth, head_dim - d);
+      Floats x[kWidth];
+      for (int64_t i = 0; i < kWidth; ++i) {
+        x[i] = i < dims ? mul(load(state.out + (d + i) * kStrip + lane), load(factor + lane))
+                        : broadcast(0.0f);
+      }
+      transpose(x);
+      const int64_t queries = std::min<int64_t>(kWidth, count - first - lane);
+      for (int64_t i = 0; i < queries; ++i) write(first + lane + i, d, dims, x[i]);
     }
   }
 }

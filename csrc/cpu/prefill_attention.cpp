@@ -21,6 +21,7 @@ struct Prefill {
   int64_t head_dim = q.size(2);
   int64_t sharers = q.size(1) / k.size(0);
   int64_t row_stride = q.size(1) * head_dim;
+  QueryLayout layout{sharers, row_stride, head_dim};
 
   // Late queries see the most keys: their blocks come first, so that the last tasks are short.
   std::vector<Block> blocks() const {
@@ -44,9 +45,10 @@ struct Prefill {
     float* packed = scratch.take(strips * packed_floats);
     float* states = scratch.take(strips * state_floats);
     float* scores = scratch.take(kKeyBlock * kStrip);
-    pack_queries(q.data + block.first * row_stride + block.kv_head * sharers * head_dim, row_stride,
-                 sharers, queries, head_dim, scale, packed);
+    const int64_t first_query = block.first * row_stride + block.kv_head * sharers * head_dim;
     for (int64_t strip = 0; strip < strips; ++strip) {
+      pack_strip(q.data + first_query, layout, strip * kStrip, queries, scale,
+                 packed + strip * packed_floats);
       State(states + strip * state_floats, head_dim).clear(head_dim);
     }
 
@@ -76,13 +78,14 @@ struct Prefill {
                scores, static_cast<int>((lanes + kWidth - 1) / kWidth));
       }
     }
-    for (int64_t i = 0; i < queries; ++i) {
-      const State state(states + i / kStrip * state_floats, head_dim);
-      const int64_t lane = i % kStrip, head = block.kv_head * sharers + i % sharers;
-      float* to = out.data + (block.first + i / sharers) * row_stride + head * head_dim;
-      for (int64_t d = 0; d < head_dim; ++d) {
-        to[d] = state.out[d * kStrip + lane] / state.sum[lane];
-      }
+    for (int64_t strip = 0; strip < strips; ++strip) {
+      const State state(states + strip * state_floats, head_dim);
+      float factor[kStrip];
+      for (int64_t lane = 0; lane < kStrip; ++lane) factor[lane] = 1 / state.sum[lane];
+      unpack_strip(state, head_dim, factor, strip * kStrip, queries,
+                   [&](int64_t query, int64_t d, int64_t dims, Floats values) {
+                     store_up_to(out.data + first_query + layout(query) + d, dims, values);
+                   });
     }
   }
 };

@@ -1,16 +1,32 @@
 // C++ backend of t2engine/ops/shared_prefix_attention.py.
+#include <atomic>
+#include <numeric>
 #include <vector>
 
 #include "attention.h"
-#include "gemm.h"
 #include "ops.h"
+#include "row_attention.h"
 
 namespace t2::T2_ISA {
 namespace {
 
-// Some rows of one prompt and one key head, and the state of its prefix.
+// A prefix is walked in at most kMaxChunks chunks of at least kChunk keys, each from a fresh state,
+// and the states are joined in order: chunks can be tasks, and a row does not see who did them.
+constexpr int64_t kChunk = 1024;
+constexpr int64_t kMaxChunks = 8;
+constexpr int64_t kEnoughTasks = 8;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Some rows of one prompt and one key head.
 struct Block {
   int64_t group, kv_head, first_row, num_rows;
+  int64_t first_task, num_tasks;
+};
+
+// Some chunks of a block's prefix; their state is at states + state.
+struct Task {
+  int64_t block, first_chunk, end_chunk, state;
 };
 
 struct Decode {
@@ -21,96 +37,151 @@ struct Decode {
   Tensor<const float, 4> suffix_k, suffix_v;
   Tensor<const int64_t, 1> row_slot, suffix_len;
   float scale;
+
   int64_t head_dim = q.size(2);
   int64_t num_kv_heads = prefix_k.size(0);
   int64_t sharers = q.size(1) / num_kv_heads;
-  int64_t row_stride = q.size(1) * head_dim;
+  QueryLayout layout{sharers, q.size(1) * head_dim, head_dim};
+  int64_t packed_floats = head_dim * kStrip;
+  int64_t state_floats = State::floats(head_dim);
 
-  std::vector<Block> blocks() const {
-    std::vector<Block> all;
+  std::vector<Block> blocks;
+  std::vector<Task> tasks;
+  int64_t states_floats = 0;
+
+  int64_t strips(const Block& block) const { return ceil_div(block.num_rows * sharers, kStrip); }
+  int64_t prefix_len(int64_t group) const {
+    return prefix_bounds.data[2 * group + 1] - prefix_bounds.data[2 * group];
+  }
+  int64_t chunk_len(int64_t group) const {
+    const int64_t fewest = ceil_div(prefix_len(group), kMaxChunks);
+    return std::max(kChunk, ceil_div(fewest, kKeyBlock) * kKeyBlock);
+  }
+
+  // Blocks of whole strips where there are rows enough, as large as leaves kEnoughTasks of them.
+  void make_blocks() {
+    const int64_t unit = kStrip / std::gcd(kStrip, sharers);  // rows that fill their strips
+    const int64_t most = std::max<int64_t>(1, kBlockQueries / (unit * sharers));
+    const int64_t units = ceil_div(q.size(0), unit) * num_kv_heads;
+    const int64_t rows = unit * std::clamp<int64_t>(units / kEnoughTasks, 1, most);
     for (int64_t group = 0; group < prefix_bounds.size(0); ++group) {
       const int64_t begin = row_bounds.data[group], end = row_bounds.data[group + 1];
-      const int64_t rows = std::max<int64_t>(1, kBlockQueries / sharers);
       for (int64_t kv_head = 0; kv_head < num_kv_heads; ++kv_head) {
         for (int64_t first = begin; first < end; first += rows) {
-          all.push_back({group, kv_head, first, std::min(rows, end - first)});
+          blocks.push_back({group, kv_head, first, std::min(rows, end - first), 0, 0});
         }
       }
     }
-    return all;
   }
 
-  void attend_prefix(const Block& block, int64_t strips, float* packed, float* states,
-                     float* scores) const {
-    const int64_t queries = block.num_rows * sharers;
-    for (int64_t strip = 0; strip < strips; ++strip) {
-      State(states + strip * State::floats(head_dim), head_dim).clear(head_dim);
+  // A block's chunks are one task where there are blocks enough, else a task each.
+  void make_tasks() {
+    const bool split = static_cast<int64_t>(blocks.size()) < kEnoughTasks;
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      Block& block = blocks[b];
+      const int64_t chunks = ceil_div(prefix_len(block.group), chunk_len(block.group));
+      const int64_t step = split ? 1 : std::max<int64_t>(1, chunks);
+      block.first_task = static_cast<int64_t>(tasks.size());
+      for (int64_t chunk = 0; chunk == 0 || chunk < chunks; chunk += step) {
+        tasks.push_back({static_cast<int64_t>(b), chunk, std::min(chunks, chunk + step),
+                         states_floats});
+        states_floats += strips(block) * state_floats;
+      }
+      block.num_tasks = static_cast<int64_t>(tasks.size()) - block.first_task;
     }
-    const int64_t begin = prefix_bounds.data[2 * block.group];
-    const int64_t end = prefix_bounds.data[2 * block.group + 1];
+  }
+
+  void attend_chunk(const Block& block, int64_t chunk, const float* packed, float* states,
+                    float* scores) const {
+    const int64_t queries = block.num_rows * sharers;
+    const int64_t begin = prefix_bounds.data[2 * block.group] + chunk * chunk_len(block.group);
+    const int64_t end =
+        std::min(begin + chunk_len(block.group), prefix_bounds.data[2 * block.group + 1]);
     for (int64_t key = begin; key < end; key += kKeyBlock) {
       const int64_t at = (block.kv_head * prefix_k.size(1) + key) * head_dim;
-      for (int64_t strip = 0; strip < strips; ++strip) {
+      for (int64_t strip = 0; strip < strips(block); ++strip) {
         const int64_t lanes = std::min(kStrip, queries - strip * kStrip);
-        attend(packed + strip * head_dim * kStrip, prefix_k.data + at, prefix_v.data + at,
+        attend(packed + strip * packed_floats, prefix_k.data + at, prefix_v.data + at,
                std::min(kKeyBlock, end - key), head_dim, nullptr,
-               State(states + strip * State::floats(head_dim), head_dim), scores,
-               static_cast<int>((lanes + kWidth - 1) / kWidth));
+               State(states + strip * state_floats, head_dim), scores,
+               static_cast<int>(ceil_div(lanes, kWidth)));
       }
     }
   }
 
-  // The row's own keys, as one strip of its sharers; then joined to the prefix's state and written.
-  void finish_row(const Block& block, int64_t row, const float* states, float* strip,
-                  float* scores) const {
-    const float* from = q.data + row * row_stride + block.kv_head * sharers * head_dim;
-    float* to = out.data + (from - q.data);
-    float* packed = strip;
-    const State own(strip + head_dim * kStrip, head_dim);
-    for (int64_t first = 0; first < sharers; first += kStrip) {
-      const int64_t lanes = std::min(kStrip, sharers - first);
-      pack_queries(from + first * head_dim, row_stride, lanes, lanes, head_dim, scale, packed);
-      own.clear(head_dim);
-      const int64_t slot = row_slot.data[row] * num_kv_heads + block.kv_head;
-      for (int64_t key = 0; key < suffix_len.data[row]; key += kKeyBlock) {
-        const int64_t at = (slot * suffix_k.size(2) + key) * head_dim;
-        attend(packed, suffix_k.data + at, suffix_v.data + at,
-               std::min(kKeyBlock, suffix_len.data[row] - key), head_dim, nullptr, own, scores,
-               static_cast<int>((lanes + kWidth - 1) / kWidth));
-      }
-      for (int64_t sharer = 0; sharer < lanes; ++sharer) {
-        const int64_t query = (row - block.first_row) * sharers + first + sharer;
-        const int64_t lane = query % kStrip;
-        float* data = const_cast<float*>(states) + query / kStrip * State::floats(head_dim);
-        const State prefix(data, head_dim);
-        const Join joined(broadcast(prefix.top[lane]), broadcast(own.top[sharer]));
-        float weight_a[kWidth], weight_b[kWidth];
-        store(weight_a, joined.weight_a);
-        store(weight_b, joined.weight_b);
-        const float sum = weight_a[0] * prefix.sum[lane] + weight_b[0] * own.sum[sharer];
-        const float inverse = sum > 0 ? 1 / sum : 0;
-        for (int64_t d = 0; d < head_dim; ++d) {
-          to[(first + sharer) * head_dim + d] =
-              inverse * (weight_a[0] * prefix.out[d * kStrip + lane] +
-                         weight_b[0] * own.out[d * kStrip + sharer]);
-        }
-      }
+  void clear(const Block& block, float* states) const {
+    for (int64_t strip = 0; strip < strips(block); ++strip) {
+      State(states + strip * state_floats, head_dim).clear(head_dim);
+    }
+  }
+  void join_all(const Block& block, float* into, float* from) const {
+    for (int64_t strip = 0; strip < strips(block); ++strip) {
+      join(State(into + strip * state_floats, head_dim),
+           State(from + strip * state_floats, head_dim), head_dim);
     }
   }
 
-  void attend_block(const Block& block) const {
-    const int64_t queries = block.num_rows * sharers, strips = (queries + kStrip - 1) / kStrip;
-    const int64_t packed_floats = head_dim * kStrip, state_floats = State::floats(head_dim);
-    Scratch scratch((strips + 1) * (packed_floats + state_floats) + kKeyBlock * kStrip);
-    float* packed = scratch.take(strips * packed_floats);
-    float* states = scratch.take(strips * state_floats);
-    float* own = scratch.take(packed_floats + state_floats);
+  void attend_prefix(const Task& task, float* states) const {
+    const Block& block = blocks[task.block];
+    const int64_t count = strips(block);
+    const bool joins = task.end_chunk - task.first_chunk > 1;
+    Scratch scratch(count * (packed_floats + joins * state_floats) + kKeyBlock * kStrip);
     float* scores = scratch.take(kKeyBlock * kStrip);
-    pack_queries(q.data + block.first_row * row_stride + block.kv_head * sharers * head_dim,
-                 row_stride, sharers, queries, head_dim, scale, packed);
-    attend_prefix(block, strips, packed, states, scores);
-    for (int64_t row = block.first_row; row < block.first_row + block.num_rows; ++row) {
-      finish_row(block, row, states, own, scores);
+    float* packed = scratch.take(count * packed_floats);
+    float* next = scratch.take(count * joins * state_floats);
+    const int64_t first_query =
+        block.first_row * layout.row_stride + block.kv_head * sharers * head_dim;
+    for (int64_t strip = 0; strip < count; ++strip) {
+      pack_strip(q.data + first_query, layout, strip * kStrip, block.num_rows * sharers, scale,
+                 packed + strip * packed_floats);
+    }
+    clear(block, states);
+    for (int64_t chunk = task.first_chunk; chunk < task.end_chunk; ++chunk) {
+      float* to = chunk == task.first_chunk ? states : next;
+      if (to == next) clear(block, next);
+      attend_chunk(block, chunk, packed, to, scores);
+      if (to == next) join_all(block, states, next);
+    }
+  }
+
+  // The rows' own keys, joined to the prefix's state and written.
+  void finish(const Block& block, float* states) const {
+    const int64_t queries = block.num_rows * sharers, padded = strips(block) * kStrip;
+    Scratch scratch(RowAttention::scratch(sharers, head_dim) + 2 * padded);
+    float* top = scratch.take(padded);
+    float* sum = scratch.take(padded);
+    const RowAttention attend_row(sharers, head_dim, scale, scratch);
+    const int64_t first = block.first_row * layout.row_stride + block.kv_head * sharers * head_dim;
+    float* to = out.data + first;
+    for (int64_t i = 0; i < block.num_rows; ++i) {
+      const int64_t row = block.first_row + i;
+      const int64_t at = (row_slot.data[row] * num_kv_heads + block.kv_head) * suffix_k.size(2);
+      const OwnKeys own{suffix_k.data + at * head_dim, suffix_v.data + at * head_dim,
+                        suffix_len.data[row]};
+      attend_row(q.data + first + i * layout.row_stride, own, to + i * layout.row_stride,
+                 top + i * sharers, sum + i * sharers);
+    }
+    std::fill(top + queries, top + padded, kNothing);
+    std::fill(sum + queries, sum + padded, 0.0f);
+    for (int64_t strip = 0; strip < strips(block); ++strip) {
+      const State prefix(states + strip * state_floats, head_dim);
+      float prefix_factor[kStrip], own_factor[kStrip];
+      for (int64_t lane = 0; lane < kStrip; lane += kWidth) {
+        const int64_t query = strip * kStrip + lane;
+        const Join joined(load(prefix.top + lane), load(top + query));
+        // A sum is 0 (no keys at all, and out = 0) or at least about 1.
+        const Floats total = max(joined(load(prefix.sum + lane), load(sum + query)),
+                                 broadcast(std::numeric_limits<float>::min()));
+        store(prefix_factor + lane, div(joined.weight_a, total));
+        store(own_factor + lane, div(joined.weight_b, total));
+      }
+      unpack_strip(prefix, head_dim, prefix_factor, strip * kStrip, queries,
+                   [&](int64_t query, int64_t d, int64_t dims, Floats values) {
+                     float* place = to + layout(query) + d;
+                     const Floats own = mul(broadcast(own_factor[query % kStrip]),
+                                            load_up_to(place, dims));
+                     store_up_to(place, dims, add(values, own));
+                   });
     }
   }
 };
@@ -123,11 +194,25 @@ void shared_prefix_attention(Tensor<float, 3> out, Tensor<const float, 3> q,
                              Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
                              Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
                              Tensor<const int64_t, 1> suffix_len, float scale, int num_threads) {
-  const Decode decode{out,      q,        prefix_k, prefix_v,   prefix_bounds, row_bounds,
-                      suffix_k, suffix_v, row_slot, suffix_len, scale};
-  const std::vector<Block> blocks = decode.blocks();
-  parallel_for(num_threads, static_cast<int64_t>(blocks.size()),
-               [&](int64_t task) { decode.attend_block(blocks[task]); });
+  Decode decode{out,      q,        prefix_k, prefix_v,   prefix_bounds, row_bounds,
+                suffix_k, suffix_v, row_slot, suffix_len, scale};
+  decode.make_blocks();
+  decode.make_tasks();
+  Scratch scratch(decode.states_floats);
+  float* states = scratch.take(decode.states_floats);
+  std::vector<std::atomic<int64_t>> left(decode.blocks.size());
+  for (size_t b = 0; b < left.size(); ++b) left[b] = decode.blocks[b].num_tasks;
+  parallel_for(num_threads, static_cast<int64_t>(decode.tasks.size()), [&](int64_t i) {
+    const Task& task = decode.tasks[i];
+    const Block& block = decode.blocks[task.block];
+    decode.attend_prefix(task, states + task.state);
+    if (left[task.block].fetch_sub(1) > 1) return;
+    float* first = states + decode.tasks[block.first_task].state;
+    for (int64_t t = 1; t < block.num_tasks; ++t) {
+      decode.join_all(block, first, states + decode.tasks[block.first_task + t].state);
+    }
+    decode.finish(block, first);
+  });
 }
 
 }  // namespace t2::T2_ISA

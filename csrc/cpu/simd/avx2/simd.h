@@ -36,5 +36,30 @@ inline Floats scale_by_power(Floats x, Floats n) {
   const Floats second = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
   return mul(mul(x, first), second);
 }
+// x * 2^n for integer-valued n when both are normal numbers; 0 for x = 1 and n = -127.
+inline Floats add_to_exponent(Floats x, Floats n) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
+}
+// Lane j of row i goes to lane i of row j.
+inline void transpose(Floats (&x)[kWidth]) {
+  Floats y[kWidth];
+  for (int i = 0; i < 8; i += 2) {
+    y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
+    x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xee);
+    x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+    x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+  }
+  // Row 4 i + c now holds columns c and c + 4 of rows 4 i to 4 i + 3.
+  for (int c = 0; c < 4; ++c) {
+    y[c] = _mm256_permute2f128_ps(x[c], x[c + 4], 0x20);
+    y[c + 4] = _mm256_permute2f128_ps(x[c], x[c + 4], 0x31);
+  }
+  for (int i = 0; i < 8; ++i) x[i] = y[i];
+}
 
 }  // namespace t2::avx2

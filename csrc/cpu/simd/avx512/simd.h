@@ -39,5 +39,36 @@ inline Floats scale_by_power(Floats x, Floats n) {
   const Floats second = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(rest, bias), 23));
   return mul(mul(x, first), second);
 }
+// x * 2^n for integer-valued n when both are normal numbers; 0 for x = 1 and n = -127.
+inline Floats add_to_exponent(Floats x, Floats n) {
+  const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent));
+}
+// Lane j of row i goes to lane i of row j.
+inline void transpose(Floats (&x)[kWidth]) {
+  Floats y[kWidth];
+  for (int i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    x[i] = _mm512_shuffle_ps(y[i], y[i + 2], 0x44);
+    x[i + 1] = _mm512_shuffle_ps(y[i], y[i + 2], 0xee);
+    x[i + 2] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+    x[i + 3] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+  }
+  // Row 4 i + c now holds columns c, c + 4, c + 8 and c + 12 of rows 4 i to 4 i + 3.
+  for (int c = 0; c < 4; ++c) {
+    const Floats even_top = _mm512_shuffle_f32x4(x[c], x[c + 4], 0x88);
+    const Floats odd_top = _mm512_shuffle_f32x4(x[c], x[c + 4], 0xdd);
+    const Floats even_bottom = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0x88);
+    const Floats odd_bottom = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0xdd);
+    y[c] = _mm512_shuffle_f32x4(even_top, even_bottom, 0x88);
+    y[c + 4] = _mm512_shuffle_f32x4(odd_top, odd_bottom, 0x88);
+    y[c + 8] = _mm512_shuffle_f32x4(even_top, even_bottom, 0xdd);
+    y[c + 12] = _mm512_shuffle_f32x4(odd_top, odd_bottom, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) x[i] = y[i];
+}
 
 }  // namespace t2::avx512

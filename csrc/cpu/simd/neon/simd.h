@@ -34,5 +34,21 @@ inline Floats scale_by_power(Floats x, Floats n) {
   const Floats second = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(rest, bias), 23));
   return mul(mul(x, first), second);
 }
+// x * 2^n for integer-valued n when both are normal numbers; 0 for x = 1 and n = -127.
+inline Floats add_to_exponent(Floats x, Floats n) {
+  const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
+}
+// Lane j of row i goes to lane i of row j.
+inline void transpose(Floats (&x)[kWidth]) {
+  const float64x2_t even_top = vreinterpretq_f64_f32(vtrn1q_f32(x[0], x[1]));
+  const float64x2_t odd_top = vreinterpretq_f64_f32(vtrn2q_f32(x[0], x[1]));
+  const float64x2_t even_bottom = vreinterpretq_f64_f32(vtrn1q_f32(x[2], x[3]));
+  const float64x2_t odd_bottom = vreinterpretq_f64_f32(vtrn2q_f32(x[2], x[3]));
+  x[0] = vreinterpretq_f32_f64(vtrn1q_f64(even_top, even_bottom));
+  x[1] = vreinterpretq_f32_f64(vtrn1q_f64(odd_top, odd_bottom));
+  x[2] = vreinterpretq_f32_f64(vtrn2q_f64(even_top, even_bottom));
+  x[3] = vreinterpretq_f32_f64(vtrn2q_f64(odd_top, odd_bottom));
+}
 
 }  // namespace t2::neon

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace t2::portable {
 
@@ -61,6 +62,22 @@ inline Floats scale_by_power(Floats x, Floats n) {
     x.lane[i] = x.lane[i] * factors[0] * factors[1];
   }
   return x;
+}
+// x * 2^n for integer-valued n when both are normal numbers; 0 for x = 1 and n = -127.
+inline Floats add_to_exponent(Floats x, Floats n) {
+  for (int i = 0; i < kWidth; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, &x.lane[i], sizeof bits);
+    bits += static_cast<uint32_t>(static_cast<int32_t>(n.lane[i])) << 23;
+    std::memcpy(&x.lane[i], &bits, sizeof bits);
+  }
+  return x;
+}
+// Lane j of row i goes to lane i of row j.
+inline void transpose(Floats (&x)[kWidth]) {
+  for (int i = 0; i < kWidth; ++i) {
+    for (int j = 0; j < i; ++j) std::swap(x[i].lane[j], x[j].lane[i]);
+  }
 }
 
 }  // namespace t2::portable
