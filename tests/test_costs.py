@@ -14,6 +14,15 @@ def test_the_formulas() -> None:
     assert COST.serve(1e6, 8, Demand(100, 16, 30)) == 100 * 2 * 1e6 * (8 * 16 + 30)
 
 
+@pytest.mark.parametrize(
+    ("N", "ratio", "k"), [(37e6, 3116.6, 27.03), (149e6, 192.2, 6.71), (901e6, 5.256, 1.11)]
+)
+def test_grid_of_the_paper(N: float, ratio: float, k: float) -> None:
+    """Tokens per parameter and samples at its budgets of 2.56e19 and 2e9 FLOPs."""
+    assert COST.tokens_for(N, 2.56e19) / N == pytest.approx(ratio, rel=1e-3)
+    assert COST.samples_for(N, 2e9, Demand()) == pytest.approx(k, rel=1e-3)
+
+
 def test_budgets_are_spent_to_the_last_flop() -> None:
     N, demand = np.array([1e5, 1e6, 1e7]), Demand(100, 16, 30)
     assert COST.train(N, COST.tokens_for(N, 1e15)) == pytest.approx(1e15, rel=1e-14)

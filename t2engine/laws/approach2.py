@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from t2engine.laws.chinchilla import ChinchillaLaw
-from t2engine.laws.fitting import Fit, Parameter, fit_batch, fit_multistart
+from t2engine.laws.fitting import AGREEMENT, Fit, Parameter, fit_batch, fit_multistart
 from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
 from t2engine.laws.law import FitReport, check_checkpoints, report_of
 from t2engine.laws.power_sum import power_sum
@@ -131,6 +131,7 @@ def _fit_task_nll(N: Array, D: Array, nll: Array, seed: int) -> ChinchillaLaw:
     weights = _isoflop_weights(N, D, nll)
     batch = fit_batch(problem.residuals, problem.parameters, starts, weights=weights)
     best = int(np.argmin(batch.objective))
+    same = batch.objective[tried == tried[best]]  # other starts at the same E
     values = tuple(map(float, batch.values[best]))
     edge = ("E",) if tried[best] in (tried[0], tried[-1]) else ()
     ends = zip(problem.parameters[1:], values[1:], strict=True)
@@ -139,8 +140,8 @@ def _fit_task_nll(N: Array, D: Array, nll: Array, seed: int) -> ChinchillaLaw:
         objective=float(batch.objective[best]),
         converged=bool(batch.converged[best]),
         bounds_hit=edge + tuple(p.name for p, value in ends if not p.low < value < p.high),
-        num_starts=len(starts),
-        num_agreeing=int((batch.objective <= batch.objective[best] * (1 + 1e-6)).sum()),
+        num_starts=STARTS_PER_CONSTANT,
+        num_agreeing=int((same <= batch.objective[best] * (1 + AGREEMENT)).sum()),
     )
     report = report_of(fit, rmse=problem.rmse(values), num_points=nll.size, N=N, D=D)
     return ChinchillaLaw(**problem.named(values), fit=report)

@@ -27,6 +27,7 @@ PATH_POINTS = 257
 PATH_REACH = 1e9  # the smallest N tried is this many times below the largest affordable
 FINEST = 1e-6  # of ln N: at a maximum merit is flat to the square of this
 SAME_MERIT = 1e-9
+LARGEST_LOG = 600.0  # of D, before a float overflows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def path_tokens(problem: Problem, N: float) -> float:
     """The D that belongs to N on the compute-optimal path."""
     law = problem.law.training
     gain = math.log(law.alpha * law.A) - law.alpha * math.log(N)
-    return math.exp(min((math.log(law.beta * law.B) - gain) / law.beta, 600.0))
+    return math.exp(min((math.log(law.beta * law.B) - gain) / law.beta, LARGEST_LOG))
 
 
 def budget_ratio(problem: Problem, merit: float) -> float | None:
@@ -93,7 +94,7 @@ def _best_on_path(problem: Problem, total: float) -> Baseline:
     low, high = top - math.log(PATH_REACH), top
     while True:
         log_N = np.linspace(low, high, PATH_POINTS)
-        N, D = np.exp(log_N), np.exp(gain + law.alpha / law.beta * log_N)
+        N, D = np.exp(log_N), np.exp(np.minimum(gain + law.alpha / law.beta * log_N, LARGEST_LOG))
         left = total - problem.cost.train(N, D)
         k = np.maximum(problem.cost.samples_for(N, left, problem.demand), 1.0)
         merit = problem.law.merit(N, np.maximum(D, 1.0), k)

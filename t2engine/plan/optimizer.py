@@ -104,8 +104,8 @@ def plan_budget(
 def _refuse_less_than_one(N: float, D: float) -> None:
     if N < 1 or D < 1:
         raise ValueError(
-            f"the budget is too small: it would be best spent on N = {N:.2g} parameters and "
-            f"D = {D:.2g} tokens, both must be at least 1"
+            f"the plan comes out at N = {N:.2g} parameters and D = {D:.2g} tokens, both must be at "
+            "least 1: the budget is too small, or N or D has no effect in these observations"
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from t2engine.laws.beta_binomial import _likelihood, fit_beta_binomial
+from t2engine.laws.passk import beta_pass_at_k
 from tests.laws.ladder import column, public_table
 
 
@@ -66,3 +67,20 @@ def test_no_neighbour_is_more_likely() -> None:
     for step in ([1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3]):
         value = _likelihood(point + step, n.astype(float), c.astype(float), np.ones(100))[0]
         assert value < fit.log_likelihood
+
+
+def test_least_cost_on_gsm8k() -> None:
+    """2 N k of the cheapest of nine finished Pythias at six accuracies, by the fitted Beta."""
+    fits = {}
+    rows = [r for r in public_table("pythia_gsm8k_counts.csv") if r["model"].endswith("_300B")]
+    for name in {row["model"] for row in rows}:
+        own = [row for row in rows if row["model"] == name]
+        fit = fit_beta_binomial(column(own, "num_samples"), column(own, "num_correct"))
+        fits[float(own[0]["N"])] = fit
+    assert len(fits) == 9
+    k = np.arange(1, 1001)
+    curves = {N: beta_pass_at_k(fit.a, fit.b, k) for N, fit in fits.items()}
+    for target, want in ((0.05, 7), (0.1, 14), (0.2, 33), (0.4, 96), (0.6, 254), (0.8, 934)):
+        least = {N: int(np.searchsorted(curve, target)) + 1 for N, curve in curves.items()}
+        cheapest = min((N * samples, N) for N, samples in least.items() if samples <= k.size)
+        assert cheapest == (4.1e8 * want, 4.1e8)
