@@ -11,9 +11,6 @@
 
 namespace t2 {
 
-// A multiply-add takes 2 FLOPs; below this many a region is not worth a second thread.
-constexpr int64_t kFlopsWorthAThread = 200'000;
-
 // One instruction set's build of every operation of csrc/cpu.
 struct CpuOps {
   void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
@@ -26,20 +23,21 @@ struct CpuOps {
   void (*layer_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
                      Tensor<const float, 1> bias, float eps, int num_threads);
   void (*rotary_embedding)(Tensor<float, 3> out, Tensor<const float, 3> x,
-                           Tensor<const float, 2> cos, Tensor<const float, 2> sin,
-                           int num_threads);
+                           Tensor<const float, 2> cos, Tensor<const float, 2> sin, int num_threads);
   void (*silu_mul)(Tensor<float, 2> out, Tensor<const float, 2> gate_up, int num_threads);
   void (*gelu)(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads);
   void (*prefill_attention)(Tensor<float, 3> out, Tensor<const float, 3> q,
                             Tensor<const float, 3> k, Tensor<const float, 3> v,
                             Tensor<const int64_t, 1> query_bounds,
                             Tensor<const int64_t, 2> key_bounds, float scale, int num_threads);
-  void (*shared_prefix_attention)(
-      Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> prefix_k,
-      Tensor<const float, 3> prefix_v, Tensor<const int64_t, 2> prefix_bounds,
-      Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
-      Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
-      Tensor<const int64_t, 1> suffix_len, float scale, int num_threads);
+  void (*shared_prefix_attention)(Tensor<float, 3> out, Tensor<const float, 3> q,
+                                  Tensor<const float, 3> prefix_k, Tensor<const float, 3> prefix_v,
+                                  Tensor<const int64_t, 2> prefix_bounds,
+                                  Tensor<const int64_t, 1> row_bounds,
+                                  Tensor<const float, 4> suffix_k, Tensor<const float, 4> suffix_v,
+                                  Tensor<const int64_t, 1> row_slot,
+                                  Tensor<const int64_t, 1> suffix_len, float scale,
+                                  int num_threads);
   void (*sample_tokens)(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
                         Tensor<const float, 2> logits, Tensor<const float, 1> temperature,
                         Tensor<const int64_t, 1> top_k, Tensor<const float, 1> top_p,
@@ -63,12 +61,13 @@ void merge_states_cuda(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const 
                        Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
                        Tensor<const float, 2> lse_b, void* stream);
 
-void shared_prefix_attention_cuda(
-    Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> prefix_k,
-    Tensor<const float, 3> prefix_v, Tensor<const int64_t, 2> prefix_bounds,
-    Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
-    Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
-    Tensor<const int64_t, 1> suffix_len, float scale, void* stream);
+void shared_prefix_attention_cuda(Tensor<float, 3> out, Tensor<const float, 3> q,
+                                  Tensor<const float, 3> prefix_k, Tensor<const float, 3> prefix_v,
+                                  Tensor<const int64_t, 2> prefix_bounds,
+                                  Tensor<const int64_t, 1> row_bounds,
+                                  Tensor<const float, 4> suffix_k, Tensor<const float, 4> suffix_v,
+                                  Tensor<const int64_t, 1> row_slot,
+                                  Tensor<const int64_t, 1> suffix_len, float scale, void* stream);
 
 // The architectures that CUDA code was compiled for, empty when it was not.
 std::vector<std::string> cuda_architectures();

@@ -62,10 +62,15 @@ def to_float64(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def run_cpu(
-    native: ModuleType, isa: str, op: Op, inputs: tuple[Any, ...], num_threads: int = 1
+    native: ModuleType,
+    isa: str,
+    op: Op,
+    inputs: tuple[Any, ...],
+    num_threads: int = 1,
+    outputs: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
     """One instruction set's build of an operation, on a given number of threads."""
-    outputs = op.outputs(*inputs)
+    outputs = op.outputs(*inputs) if outputs is None else outputs
     arguments = [x.panels if isinstance(x, PackedWeight) else x for x in inputs]
     getattr(getattr(native, isa), f"{op.name}_cpu")(*outputs, *arguments, num_threads)
     return outputs

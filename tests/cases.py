@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -234,9 +235,9 @@ SAMPLING_CYCLE = [
     (1.0, 0, 0.9, 0.0),
     (1.0, 0, 1.0, 0.05),
     (0.0, 0, 1.0, 0.0),
-    (1.5, 20, 0.95, 0.02),
+    (1.5, 20, 0.93, 0.02),
     (0.8, 1, 1.0, 0.0),
-    (1.3, 50, 0.3, 0.0),
+    (1.3, 50, 0.31, 0.0),
     (0.001, 0, 1.0, 0.0),
     (2.0, 1000, 0.999, 0.0),
     (1.0, -1, 0.5, 0.1),
@@ -248,7 +249,7 @@ SAMPLE_TOKENS = [
     SampleTokensCase(60, 17),
     SampleTokensCase(60, 100, ties=True),
     SampleTokensCase(36, 129, masked=True),
-    SampleTokensCase(36, 1000, spread=0.0),  # every logit equal
+    SampleTokensCase(36, 997, spread=0.0),  # every logit equal
     SampleTokensCase(36, 1025, ties=True, masked=True),
     SampleTokensCase(24, 5000, spread=10.0),
     SampleTokensCase(12, 32000),
@@ -273,3 +274,15 @@ class PhiloxCase(Case):
 
 PHILOX_UNIFORM = [PhiloxCase(rows) for rows in (1, 0, 7, 16, 65)]
 PHILOX_UNIFORM_AT_SCALE = [PhiloxCase(64), PhiloxCase(4096)]
+
+CASES: dict[str, Sequence[Case]] = {
+    "merge_states": MERGE_STATES,
+    "linear": LINEAR,
+    "rms_norm": RMS_NORM,
+    "layer_norm": LAYER_NORM,
+    "rotary_embedding": ROTARY_EMBEDDING,
+    "silu_mul": SILU_MUL,
+    "gelu": GELU,
+    "sample_tokens": SAMPLE_TOKENS,
+    "philox_uniform": PHILOX_UNIFORM,
+}

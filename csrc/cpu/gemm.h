@@ -14,7 +14,8 @@ namespace t2::T2_ISA {
 
 constexpr int kPanel = kLanes;  // columns of B in a panel
 
-// B as panels of 16 columns: element (k, n) at data[(n / 16) * panel_stride + k * row_stride + n % 16].
+// B as panels of 16 columns: element (k, n) at data[(n / 16) * panel_stride + k * row_stride + n %
+// 16].
 struct Panels {
   const float* data;
   int64_t panel_stride;
@@ -69,8 +70,8 @@ inline TileFunction tile_for(int64_t rows) {
   return kTiles[rows - 1];
 }
 
-// C[rows, columns] (+)= A[rows, depth] B[depth, columns], on the calling thread. B has whole panels;
-// C is written up to `columns` only.
+// C[rows, columns] (+)= A[rows, depth] B[depth, columns], on the calling thread. B has whole
+// panels; C is written up to `columns` only.
 inline void gemm(const float* a, int64_t a_stride, int64_t rows, Panels b, int64_t depth, float* c,
                  int64_t c_stride, int64_t columns, bool accumulate) {
   constexpr int64_t kWide = kTilePanels * kPanel;

@@ -43,6 +43,18 @@ inline void store_first(float* to, int64_t count, Lanes x) {
   for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
+// Sixteen floats, or the `count` that are left: for loops over a row of any width.
+inline Lanes load_rest(const float* from, int64_t count, float fill) {
+  return count >= kLanes ? load_lanes(from) : load_first(from, count, fill);
+}
+inline void store_rest(float* to, int64_t count, Lanes x) {
+  if (count >= kLanes) {
+    store_lanes(to, x);
+  } else {
+    store_first(to, count, x);
+  }
+}
+
 inline Lanes add(Lanes a, Lanes b) {
   for (int i = 0; i < kParts; ++i) a.part[i] = add(a.part[i], b.part[i]);
   return a;
@@ -63,16 +75,23 @@ inline Lanes max(Lanes a, Lanes b) {
   for (int i = 0; i < kParts; ++i) a.part[i] = max(a.part[i], b.part[i]);
   return a;
 }
+// value where x >= limit, 0 elsewhere (and where x is nan).
+inline Lanes where_at_least(Lanes x, Lanes limit, Lanes value) {
+  for (int i = 0; i < kParts; ++i) {
+    value.part[i] = where_at_least(x.part[i], limit.part[i], value.part[i]);
+  }
+  return value;
+}
 inline Lanes fma(Lanes a, Lanes b, Lanes c) {
   for (int i = 0; i < kParts; ++i) c.part[i] = fma(a.part[i], b.part[i], c.part[i]);
   return c;
 }
 
-// e^x, relative error below 2e-7 for x in [-87, 88]; 0 below -104, +inf above 89.
+// e^x, relative error below 2e-7 for x in [-87, 88]; 0 below -104, +inf above 89, nan of nan.
 // Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 6: reduce by
 // multiples of ln 2 held in two parts, then a polynomial on [-ln 2 / 2, ln 2 / 2].
 inline Floats exp(Floats x) {
-  x = min(max(x, broadcast(-104.0f)), broadcast(89.0f));
+  x = min(broadcast(89.0f), max(broadcast(-104.0f), x));   // nan, when second, is kept
   const Floats n = round(mul(x, broadcast(1.44269504f)));  // 1 / ln 2
   Floats r = fma(n, broadcast(-0.693359375f), x);          // ln 2, its leading 9 bits
   r = fma(n, broadcast(2.12194440e-4f), r);                // and the rest
@@ -104,7 +123,8 @@ inline float reduce_max(Lanes x) {
   float lanes[kLanes];
   store_lanes(lanes, x);
   for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+    for (int i = 0; i < half; ++i)
+      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
   }
   return lanes[0];
 }

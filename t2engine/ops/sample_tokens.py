@@ -66,7 +66,8 @@ def distribution(
     p = torch.where(keep, p, 0)
     p = p / p.sum()
     if top_p < 1:
-        before = p[order].cumsum(dim=0) - p[order]
+        sorted_p = p[order].double()
+        before = sorted_p.cumsum(dim=0) - sorted_p
         keep[order[before >= top_p]] = False
         keep[order[0]] = True
         p = torch.where(keep, p, 0)

@@ -7,9 +7,9 @@ namespace t2::avx2 {
 
 inline bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
-constexpr int kWidth = 8;  // floats in one Floats
-constexpr int kTileRows = 6;     // rows of a GEMM tile: 6 x 2 accumulators of 16 registers
-constexpr int kTilePanels = 1;   // panels of 16 columns in a GEMM tile
+constexpr int kWidth = 8;       // floats in one Floats
+constexpr int kTileRows = 6;    // rows of a GEMM tile: 6 x 2 accumulators of 16 registers
+constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 
 using Floats = __m256;
 
@@ -22,6 +22,10 @@ inline Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
 inline Floats div(Floats a, Floats b) { return _mm256_div_ps(a, b); }
 inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+// value where x >= limit, 0 elsewhere
+inline Floats where_at_least(Floats x, Floats limit, Floats value) {
+  return _mm256_and_ps(_mm256_cmp_ps(x, limit, _CMP_GE_OQ), value);
+}
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Floats round(Floats x) {
   return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

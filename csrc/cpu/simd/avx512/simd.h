@@ -10,9 +10,9 @@ inline bool supported() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-constexpr int kWidth = 16;  // floats in one Floats
-constexpr int kTileRows = 12;    // rows of a GEMM tile: 12 x 2 accumulators of 32 registers
-constexpr int kTilePanels = 2;   // panels of 16 columns in a GEMM tile
+constexpr int kWidth = 16;      // floats in one Floats
+constexpr int kTileRows = 12;   // rows of a GEMM tile: 12 x 2 accumulators of 32 registers
+constexpr int kTilePanels = 2;  // panels of 16 columns in a GEMM tile
 
 using Floats = __m512;
 
@@ -25,6 +25,10 @@ inline Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
 inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+// value where x >= limit, 0 elsewhere
+inline Floats where_at_least(Floats x, Floats limit, Floats value) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value);
+}
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Floats round(Floats x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

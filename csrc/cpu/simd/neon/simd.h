@@ -7,9 +7,9 @@ namespace t2::neon {
 
 inline bool supported() { return true; }  // every 64-bit Arm has it
 
-constexpr int kWidth = 4;  // floats in one Floats
-constexpr int kTileRows = 6;     // rows of a GEMM tile: 6 x 4 accumulators of 32 registers
-constexpr int kTilePanels = 1;   // panels of 16 columns in a GEMM tile
+constexpr int kWidth = 4;       // floats in one Floats
+constexpr int kTileRows = 6;    // rows of a GEMM tile: 6 x 4 accumulators of 32 registers
+constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 
 using Floats = float32x4_t;
 
@@ -22,6 +22,10 @@ inline Floats mul(Floats a, Floats b) { return vmulq_f32(a, b); }
 inline Floats div(Floats a, Floats b) { return vdivq_f32(a, b); }
 inline Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
 inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
+// value where x >= limit, 0 elsewhere
+inline Floats where_at_least(Floats x, Floats limit, Floats value) {
+  return vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(x, limit), vreinterpretq_u32_f32(value)));
+}
 inline Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
 inline Floats round(Floats x) { return vrndnq_f32(x); }
 // x * 2^n for integer-valued n in [-252, 254]: in two steps, as on every other machine.

@@ -10,9 +10,9 @@ namespace t2::portable {
 
 inline bool supported() { return true; }
 
-constexpr int kWidth = 8;  // floats in one Floats
-constexpr int kTileRows = 4;     // rows of a GEMM tile
-constexpr int kTilePanels = 1;   // panels of 16 columns in a GEMM tile
+constexpr int kWidth = 8;       // floats in one Floats
+constexpr int kTileRows = 4;    // rows of a GEMM tile
+constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 
 struct Floats {
   float lane[kWidth];
@@ -35,15 +35,30 @@ inline Floats broadcast(float x) {
   for (float& lane : y.lane) lane = x;
   return y;
 }
-inline Floats add(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x + y; }); }
-inline Floats sub(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x - y; }); }
-inline Floats mul(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x * y; }); }
-inline Floats div(Floats a, Floats b) { return map(a, b, [](float x, float y) { return x / y; }); }
+inline Floats add(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x + y; });
+}
+inline Floats sub(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x - y; });
+}
+inline Floats mul(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x * y; });
+}
+inline Floats div(Floats a, Floats b) {
+  return map(a, b, [](float x, float y) { return x / y; });
+}
 inline Floats max(Floats a, Floats b) {
   return map(a, b, [](float x, float y) { return x > y ? x : y; });
 }
 inline Floats min(Floats a, Floats b) {
   return map(a, b, [](float x, float y) { return x < y ? x : y; });
+}
+// value where x >= limit, 0 elsewhere
+inline Floats where_at_least(Floats x, Floats limit, Floats value) {
+  for (int i = 0; i < kWidth; ++i) {
+    if (!(x.lane[i] >= limit.lane[i])) value.lane[i] = 0;
+  }
+  return value;
 }
 // a * b + c; rounded twice here, once where the machine has a fused instruction.
 inline Floats fma(Floats a, Floats b, Floats c) { return add(mul(a, b), c); }
@@ -54,9 +69,10 @@ inline Floats round(Floats x) {
 // x * 2^n for integer-valued n in [-252, 254]: in two steps, each an exact power of two.
 inline Floats scale_by_power(Floats x, Floats n) {
   for (int i = 0; i < kWidth; ++i) {
-    const int32_t half = static_cast<int32_t>(n.lane[i]) >> 1;
-    const int32_t rest = static_cast<int32_t>(n.lane[i]) - half;
-    const int32_t bits[2] = {(half + 127) << 23, (rest + 127) << 23};
+    const int32_t whole = n.lane[i] == n.lane[i] ? static_cast<int32_t>(n.lane[i]) : 0;
+    const int32_t half = whole >> 1;
+    const uint32_t bits[2] = {static_cast<uint32_t>(half + 127) << 23,
+                              static_cast<uint32_t>(whole - half + 127) << 23};
     float factors[2];
     std::memcpy(factors, bits, sizeof bits);
     x.lane[i] = x.lane[i] * factors[0] * factors[1];
