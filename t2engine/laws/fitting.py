@@ -113,40 +113,63 @@ def fit_batch(
     weight = np.ones(1) if weights is None else np.asarray(weights, float)
     weight = np.broadcast_to(weight, (num_starts, weight.shape[-1]))
     loss = _Loss(residuals, huber_delta)
-    objective, gradient, hessian = loss(theta, weight)
-    damping, growth = np.full(num_starts, 1e-3), np.full(num_starts, 2.0)
+    state = _State(theta, *loss(theta, weight), np.full(num_starts, 1e-3), np.full(num_starts, 2.0))
     converged = np.zeros(num_starts, bool)
     active = np.arange(num_starts)
     for _ in range(MAX_STEPS):
-        slope = _slope(theta[active], gradient[active], hessian[active], objective[active], box)
-        stalled = damping[active] > DAMPING_LIMIT
+        here = state.at(active)
+        slope, stalled = _slope(here, box), here.damping > DAMPING_LIMIT
         done = (slope <= SLOPE_TOLERANCE) | (stalled & (slope <= STALLED_TOLERANCE))
-        done |= objective[active] <= weight[active].sum(axis=1) * EXACT_RESIDUAL**2 / 2
+        done |= here.objective <= weight[active].sum(axis=1) * EXACT_RESIDUAL**2 / 2
         converged[active[done]] = True
-        active = active[~done & ~stalled]
+        going = ~done & ~stalled
+        active = active[going]
         if active.size == 0:
             break
-        here = theta[active]
-        step = _damped_step(here, gradient[active], hessian[active], damping[active], box)
-        trial = np.clip(here + step, *box)
-        step = trial - here
-        new_objective, new_gradient, new_hessian = loss(trial, weight[active])
-        foretold = -(
-            np.einsum("sp,sp->s", gradient[active], step)
-            + np.einsum("sp,spq,sq->s", step, hessian[active], step) / 2
-        )
-        better = new_objective < objective[active]
-        lowered = (objective[active] - new_objective)[better]
-        gain = np.clip(lowered / np.maximum(foretold[better], 1e-200), 0, 2)
-        took, stayed = active[better], active[~better]
-        theta[took], objective[took] = trial[better], new_objective[better]
-        gradient[took], hessian[took] = new_gradient[better], new_hessian[better]
-        shrink = np.clip(1 - (2 * gain - 1) ** 3, 1 / 10, 2)
-        damping[took] = np.maximum(damping[took] * shrink, 1e-15)
-        growth[took] = 2.0
-        damping[stayed] *= growth[stayed]
-        growth[stayed] *= 2
-    return Batch(theta, objective, converged)
+        state.put(active, _advance(here.at(going), loss, weight[active], box))
+    return Batch(state.theta, state.objective, converged)
+
+
+@dataclass
+class _State:
+    """Where every member of a batch is, and how boldly it steps."""
+
+    theta: Array  # [S, P]
+    objective: Array  # [S]
+    gradient: Array  # [S, P]
+    hessian: Array  # [S, P, P]
+    damping: Array  # [S]
+    growth: Array  # [S], of the damping at the next refusal
+
+    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _State:
+        return _State(*(values[rows] for values in vars(self).values()))
+
+    def put(self, rows: NDArray[np.int64], other: _State) -> None:
+        for name, values in vars(self).items():
+            values[rows] = getattr(other, name)
+
+
+def _advance(here: _State, loss: _Loss, weight: Array, box: tuple[Array, Array]) -> _State:
+    """One damped step of every member, taken where it lowers the objective."""
+    trial = np.clip(here.theta + _damped_step(here, box), *box)
+    step = trial - here.theta
+    objective, gradient, hessian = loss(trial, weight)
+    foretold = -(
+        np.einsum("sp,sp->s", here.gradient, step)
+        + np.einsum("sp,spq,sq->s", step, here.hessian, step) / 2
+    )
+    better = objective < here.objective
+    lowered = np.where(better, here.objective - objective, 0.0)
+    gain = np.clip(lowered / np.maximum(foretold, 1e-200), 0, 2)
+    shrunk = here.damping * np.clip(1 - (2 * gain - 1) ** 3, 1 / 10, 2)
+    return _State(
+        theta=np.where(better[:, None], trial, here.theta),
+        objective=np.where(better, objective, here.objective),
+        gradient=np.where(better[:, None], gradient, here.gradient),
+        hessian=np.where(better[:, None, None], hessian, here.hessian),
+        damping=np.where(better, np.maximum(shrunk, 1e-15), here.damping * here.growth),
+        growth=np.where(better, 2.0, here.growth * 2),
+    )
 
 
 @dataclass(frozen=True)
@@ -171,32 +194,29 @@ class _Loss:
         return (weight * value).sum(axis=1), gradient, hessian
 
 
-def _free(theta: Array, gradient: Array, low: Array, high: Array) -> NDArray[np.bool_]:
+def _free(here: _State, box: tuple[Array, Array]) -> NDArray[np.bool_]:
     """Parameters not held at a bound by their gradient, [S, P]."""
-    return ~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
+    low, high = box
+    held_low = (here.theta <= low) & (here.gradient > 0)
+    return ~(held_low | ((here.theta >= high) & (here.gradient < 0)))
 
 
-def _slope(
-    theta: Array, gradient: Array, hessian: Array, objective: Array, box: tuple[Array, Array]
-) -> Array:
+def _slope(here: _State, box: tuple[Array, Array]) -> Array:
     """The steepest free direction, [S], in units of sqrt(curvature x objective)."""
-    scale = np.sqrt(np.einsum("spp->sp", hessian) * objective[:, None])
-    slope = np.abs(gradient) * _free(theta, gradient, *box)
+    scale = np.sqrt(np.einsum("spp->sp", here.hessian) * here.objective[:, None])
+    slope = np.abs(here.gradient) * _free(here, box)
     return np.asarray((slope / np.maximum(scale, 1e-150)).max(axis=1), float)
 
 
-def _damped_step(
-    theta: Array, gradient: Array, hessian: Array, damping: Array, box: tuple[Array, Array]
-) -> Array:
-    free = _free(theta, gradient, *box)
-    num_parameters = theta.shape[1]
-    diagonal = np.einsum("spp->sp", hessian)
+def _damped_step(here: _State, box: tuple[Array, Array]) -> Array:
+    free = _free(here, box)
+    diagonal = np.einsum("spp->sp", here.hessian)
     floor = 1e-12 * diagonal.max(axis=1, keepdims=True) + 1e-300
-    ridge = damping[:, None] * np.maximum(diagonal, floor)
-    identity = np.eye(num_parameters)
+    ridge = here.damping[:, None] * np.maximum(diagonal, floor)
     both = free[:, :, None] & free[:, None, :]
-    system = np.where(both, hessian, 0.0) + identity * np.where(free, ridge, 1.0)[:, :, None]
-    return np.asarray(-np.linalg.solve(system, (gradient * free)[..., None])[..., 0], float)
+    system = np.where(both, here.hessian, 0.0)
+    system += np.eye(free.shape[1]) * np.where(free, ridge, 1.0)[:, :, None]
+    return np.asarray(-np.linalg.solve(system, (here.gradient * free)[..., None])[..., 0], float)
 
 
 def _bounds_hit(values: Array, parameters: Sequence[Parameter]) -> tuple[str, ...]:
