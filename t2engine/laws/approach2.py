@@ -9,7 +9,7 @@ fits theta to pass@k by squared error, at the L that stage 1 predicts: what a pl
 
 Units:  N parameters, D training tokens, k samples per question, L natural-log loss.
 Shapes: N, D, task_nll [M]; k [K]; pass_at_k [M, K]; predictions broadcast.
-Raises: ValueError for fewer than 6 checkpoints, 3 different N or D, or a missing task NLL.
+Raises: ValueError for fewer than 6 checkpoints, 3 different N or D, 2 of k, or no task NLL.
 Source: Roberts et al., arXiv:2604.01411, Approach 2.
 """
 
@@ -71,6 +71,11 @@ def fit_approach2(
     N, D, k, task_nll = (np.asarray(x, float).ravel() for x in (N, D, k, task_nll))
     pass_at_k = np.asarray(pass_at_k, float)
     check_checkpoints("Approach 2", N, D, least=6)
+    if np.unique(k).size < 2:
+        raise ValueError(
+            f"Approach 2 needs at least 2 different k, got {np.unique(k).tolist()}; one k says "
+            "nothing about the spread over questions"
+        )
     if not np.all(np.isfinite(task_nll) & (task_nll > 0)):
         raise ValueError("Approach 2 needs a task NLL above 0 (gold_nll) at every checkpoint")
     if pass_at_k.shape != (N.size, k.size) or not np.all((pass_at_k >= 0) & (pass_at_k <= 1)):

@@ -76,5 +76,7 @@ def test_bad_data_are_refused() -> None:
         fit_approach2(N, D, K, passes, np.where(nll == nll.max(), np.nan, nll))
     with pytest.raises(ValueError, match=r"pass_at_k must be within \[0, 1\]"):
         fit_approach2(N, D, K, passes * 2, nll)
+    with pytest.raises(ValueError, match="at least 2 different k, got"):
+        fit_approach2(N, D, K[:1], passes[:, :1], nll)
     with pytest.raises(ValueError, match="Approach 2 needs at least 6 checkpoints"):
         fit_approach2(N[:5], D[:5], K, passes[:5], nll[:5])
