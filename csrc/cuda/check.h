@@ -6,10 +6,10 @@
 #include <stdexcept>
 #include <string>
 
-#define T2_CUDA_CHECK(call)                                                            \
-  do {                                                                                 \
-    const cudaError_t status = (call);                                                 \
-    if (status != cudaSuccess) {                                                       \
-      throw std::runtime_error(std::string(#call ": ") + cudaGetErrorString(status));  \
-    }                                                                                  \
+#define T2_CUDA_CHECK(call)                                                           \
+  do {                                                                                \
+    const cudaError_t status = (call);                                                \
+    if (status != cudaSuccess) {                                                      \
+      throw std::runtime_error(std::string(#call ": ") + cudaGetErrorString(status)); \
+    }                                                                                 \
   } while (0)

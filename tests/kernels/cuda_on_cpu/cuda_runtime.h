@@ -1,0 +1,234 @@
+// Just enough of CUDA to run csrc/cuda on a CPU: the threads of a block are fibers that take turns,
+// switching only where a barrier makes them wait. A barrier that not all of them reach, a write past
+// the shared memory asked for, and a misaligned copy are errors. Memory nobody wrote is nan.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__
+#define __launch_bounds__(threads)
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  dim3() = default;
+  dim3(int64_t x, int64_t y = 1, int64_t z = 1)
+      : x(unsigned(x)), y(unsigned(y)), z(unsigned(z)) {}
+};
+
+using cudaStream_t = void*;
+enum cudaError_t { cudaSuccess };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+
+using std::max;
+using std::min;
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace cuda_on_cpu {
+
+constexpr size_t kSharedFloat4 = 1 << 14;  // 256 KB, more than any device has
+constexpr size_t kStackBytes = 1 << 16;
+constexpr unsigned kWarpSize = 32;
+
+enum class Wait { kNothing, kWarp, kBlock, kEnd };
+
+// How the device behaves where CUDA leaves it open.
+struct Settings {
+  int processors = 4;
+  bool copies_land_early = false;  // at once, otherwise not before they are waited for
+  std::mt19937 order{0};           // in which threads take turns
+};
+inline Settings settings;
+
+struct Copy {
+  char* to;
+  const char* from;
+  size_t bytes, zeros;
+
+  void run() const {
+    std::copy_n(from, bytes - zeros, to);
+    std::fill_n(to + bytes - zeros, zeros, char(0));
+  }
+};
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  dim3 index;
+  unsigned number = 0;
+  Wait wait = Wait::kNothing;
+  float shuffled = 0;
+  std::vector<Copy> open;
+  std::vector<std::vector<Copy>> committed;
+};
+
+inline ucontext_t scheduler;
+inline std::vector<Fiber> fibers;
+inline Fiber* running = nullptr;
+inline std::function<void()> body;
+inline std::exception_ptr thrown;
+
+inline void wait_for(Wait wait) {
+  running->wait = wait;
+  swapcontext(&running->context, &scheduler);
+}
+
+inline void enter() {
+  try {
+    body();
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  wait_for(Wait::kEnd);
+}
+
+inline void resume(Fiber& fiber) {
+  fiber.wait = Wait::kNothing;
+  running = &fiber;
+  threadIdx = fiber.index;
+  swapcontext(&scheduler, &fiber.context);
+}
+
+// Lets go of fibers [first, last) if all that have not ended wait for `wait`.
+inline bool release(size_t first, size_t last, Wait wait) {
+  bool any = false;
+  for (size_t i = first; i < last; ++i) {
+    if (fibers[i].wait == Wait::kEnd) continue;
+    if (fibers[i].wait != wait) return false;
+    any = true;
+  }
+  for (size_t i = first; any && i < last; ++i) {
+    if (fibers[i].wait == wait) fibers[i].wait = Wait::kNothing;
+  }
+  return any;
+}
+
+inline void run_block() {
+  const unsigned count = blockDim.x * blockDim.y * blockDim.z;
+  fibers.resize(count);
+  thrown = nullptr;
+  std::vector<unsigned> turns;
+  for (unsigned i = 0; i < count; ++i) {
+    Fiber& fiber = fibers[i];
+    fiber.index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
+    fiber.number = i;
+    fiber.wait = Wait::kNothing;
+    fiber.open.clear();
+    fiber.committed.clear();
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    makecontext(&fiber.context, enter, 0);
+    turns.push_back(i);
+  }
+  for (;;) {
+    std::shuffle(turns.begin(), turns.end(), settings.order);
+    for (unsigned i : turns) {
+      if (fibers[i].wait == Wait::kNothing) resume(fibers[i]);
+    }
+    bool released = release(0, count, Wait::kBlock);
+    for (unsigned i = 0; i < count; i += kWarpSize) {
+      released |= release(i, min(i + kWarpSize, count), Wait::kWarp);
+    }
+    if (thrown) std::rethrow_exception(thrown);
+    if (released) continue;
+    for (const Fiber& fiber : fibers) {
+      if (fiber.wait != Wait::kEnd) throw std::runtime_error("threads wait at different barriers");
+    }
+    return;
+  }
+}
+
+}  // namespace cuda_on_cpu
+
+namespace t2 {
+alignas(16) inline float4 shared[cuda_on_cpu::kSharedFloat4];  // `extern __shared__` of kernels
+}
+
+namespace cuda_on_cpu {
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...) is launch(kernel, grid, ...)(args...).
+template <typename... Params>
+auto launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t) {
+  return [=](auto... args) {
+    gridDim = grid;
+    blockDim = block;
+    body = [=] { kernel(args...); };
+    float* const memory = reinterpret_cast<float*>(t2::shared);
+    for (unsigned z = 0; z < grid.z; ++z) {
+      for (unsigned y = 0; y < grid.y; ++y) {
+        for (unsigned x = 0; x < grid.x; ++x) {
+          blockIdx = dim3(x, y, z);
+          std::fill_n(memory, 4 * kSharedFloat4, NAN);
+          run_block();
+          for (size_t i = (shared_bytes + 3) / 4; i < 4 * kSharedFloat4; ++i) {
+            if (!std::isnan(memory[i])) throw std::runtime_error("write past shared memory");
+          }
+        }
+      }
+    }
+  };
+}
+
+}  // namespace cuda_on_cpu
+
+inline void __syncthreads() { cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kBlock); }
+inline void __syncwarp() { cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kWarp); }
+
+inline float __shfl_xor_sync(unsigned lanes, float x, int step) {
+  if (lanes != ~0u) throw std::runtime_error("only whole warps shuffle here");
+  const unsigned number = cuda_on_cpu::running->number;
+  cuda_on_cpu::running->shuffled = x;
+  __syncwarp();
+  const float theirs = cuda_on_cpu::fibers[number ^ unsigned(step)].shuffled;
+  __syncwarp();
+  return theirs;
+}
+
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
+
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = cuda_on_cpu::settings.processors;
+  return cudaSuccess;
+}
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMallocAsync(void** data, size_t bytes, cudaStream_t) {
+  *data = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
+  std::fill_n(static_cast<float*>(*data), bytes / sizeof(float), NAN);
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
+  std::free(data);
+  return cudaSuccess;
+}
