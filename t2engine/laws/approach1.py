@@ -53,6 +53,15 @@ class Approach1Law:
         return ChinchillaLaw(self.E, self.A, self.alpha, self.B, self.beta, self.fit)
 
 
+def check_approach1(N: ArrayLike, D: ArrayLike, k: ArrayLike) -> None:
+    check_checkpoints("Approach 1", N, D, least=6)
+    if np.unique(k).size < 3:
+        raise ValueError(
+            f"Approach 1 needs at least 3 different k, got {np.unique(k).tolist()}; "
+            "draw at least 4 samples per question"
+        )
+
+
 def fit_approach1(
     N: ArrayLike,
     D: ArrayLike,
@@ -67,12 +76,7 @@ def fit_approach1(
     """With `num_resamples` the standard errors come from a bootstrap over `models`."""
     N, D, k = (np.asarray(x, float).ravel() for x in (N, D, k))
     nll = np.asarray(nll, float)
-    check_checkpoints("Approach 1", N, D, least=6)
-    if np.unique(k).size < 3:
-        raise ValueError(
-            f"Approach 1 needs at least 3 different k, got {np.unique(k).tolist()}; "
-            "draw at least 4 samples per question"
-        )
+    check_approach1(N, D, k)
     if nll.shape != (N.size, k.size) or not np.all(np.isfinite(nll) & (nll >= 0)):
         raise ValueError(f"nll must be finite, >= 0 and {[N.size, k.size]}, got {list(nll.shape)}")
     rows = (np.repeat(N, k.size), np.repeat(D, k.size), np.tile(k, N.size))

@@ -58,6 +58,17 @@ class Approach2Law:
         return -log_beta_ratio(a, b, k)
 
 
+def check_approach2(N: ArrayLike, D: ArrayLike, k: ArrayLike, task_nll: ArrayLike) -> None:
+    check_checkpoints("Approach 2", N, D, least=6)
+    if np.unique(k).size < 2:
+        raise ValueError(
+            f"Approach 2 needs at least 2 different k, got {np.unique(k).tolist()}; one k says "
+            "nothing about the spread over questions"
+        )
+    if not np.all(np.isfinite(task_nll) & (np.asarray(task_nll) > 0)):
+        raise ValueError("Approach 2 needs a task NLL above 0 (gold_nll) at every checkpoint")
+
+
 def fit_approach2(
     N: ArrayLike,
     D: ArrayLike,
@@ -70,14 +81,7 @@ def fit_approach2(
 ) -> Approach2Law:
     N, D, k, task_nll = (np.asarray(x, float).ravel() for x in (N, D, k, task_nll))
     pass_at_k = np.asarray(pass_at_k, float)
-    check_checkpoints("Approach 2", N, D, least=6)
-    if np.unique(k).size < 2:
-        raise ValueError(
-            f"Approach 2 needs at least 2 different k, got {np.unique(k).tolist()}; one k says "
-            "nothing about the spread over questions"
-        )
-    if not np.all(np.isfinite(task_nll) & (task_nll > 0)):
-        raise ValueError("Approach 2 needs a task NLL above 0 (gold_nll) at every checkpoint")
+    check_approach2(N, D, k, task_nll)
     if pass_at_k.shape != (N.size, k.size) or not np.all((pass_at_k >= 0) & (pass_at_k <= 1)):
         raise ValueError(
             f"pass_at_k must be within [0, 1] and of shape {[N.size, k.size]}, got shape "

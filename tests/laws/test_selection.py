@@ -73,8 +73,21 @@ def test_without_gold_nll_best_is_approach_1_and_says_why() -> None:
 def test_small_ladders_are_not_split() -> None:
     rows = [r for r in records() if r.N < 1_000_000 and r.D < 16_000_000]
     choice = fit_law(pass_curves(from_records(rows)), "best")
-    assert choice.law.name == "approach1"
+    assert choice.law.name == "approach2"
+    assert choice.held_out_errors == {}
     assert "too few checkpoints" in choice.notes[0]
+
+
+def test_a_ladder_that_mostly_fails_is_left_to_approach_2() -> None:
+    """Twelve of sixteen checkpoints never succeed: nothing for Approach 1 to take a log of."""
+    rows = [replace(row, num_correct=0) if row.N < 1_000_000 else row for row in records()]
+    choice = fit_law(pass_curves(from_records(rows)), "best")
+    assert choice.law.name == "approach2"
+    assert choice.law.fit is not None
+    assert choice.law.fit.num_checkpoints == 16
+    assert (
+        "approach1 was not considered: Approach 1 needs at least 6 checkpoints" in choice.notes[0]
+    )
 
 
 def test_one_model_and_unknown_laws_are_refused() -> None:
