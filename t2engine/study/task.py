@@ -3,8 +3,9 @@
     prompt  12+47*3-58=      completion  59 177 119
 
 A question is a chain of operations; its completion is every running total, the last of which is the
-answer. Only the answer is checked. Questions differ in the number of steps, the operations and the
-size of the numbers, so that the probability of a right sample spreads over (0, 1) within one model.
+answer. Only the answer is checked. Small numbers are common and large ones rare, so that what there
+is to learn runs from a few frequent sums to thousands of rare products, and the probability of a
+right sample spreads over (0, 1) within one model.
 
 A hash of its prompt decides whether a question is held out, whatever the seed: training never sees
 those questions.
@@ -22,10 +23,9 @@ OPERATIONS = "+-*"
 SYMBOLS = DIGITS + OPERATIONS + "= "
 
 MIN_STEPS = 2
-MAX_STEPS = 4
-TERM_LIMITS = (9, 99, 999)  # of the first number, and of what is added or subtracted
-MAX_FACTOR = 9
-MAX_TOTAL = 999  # a running total stays within 0 and this
+MAX_STEPS = 3
+MAX_OPERAND = 99
+MAX_TOTAL = 9999  # a running total stays within 0 and this
 COMPLETION_TOKENS = MAX_STEPS * (len(str(MAX_TOTAL)) + 1)  # a total and a space or the end, each
 HELD_OUT_SHARE = 16  # one question in this many is held out
 
@@ -54,9 +54,9 @@ def is_held_out(prompt: str) -> bool:
 
 
 def draw_question(rng: random.Random) -> Question:
-    total = draw_term(rng)
+    total = draw_operand(rng)
     prompt, totals = str(total), []
-    for _ in range(draw_number(rng, MIN_STEPS, MAX_STEPS)):
+    for _ in range(MIN_STEPS + int(rng.random() * (MAX_STEPS - MIN_STEPS + 1))):
         operation, operand = draw_step(rng, total)
         total = apply(operation, total, operand)
         prompt += operation + str(operand)
@@ -68,18 +68,14 @@ def draw_step(rng: random.Random, total: int) -> tuple[str, int]:
     """An operation and an operand that keep the total within bounds, by rejection."""
     while True:
         operation = OPERATIONS[int(rng.random() * len(OPERATIONS))]
-        operand = draw_number(rng, 2, MAX_FACTOR) if operation == "*" else draw_term(rng)
+        operand = draw_operand(rng)
         if 0 <= apply(operation, total, operand) <= MAX_TOTAL:
             return operation, operand
 
 
-def draw_term(rng: random.Random) -> int:
-    """A number of one, two or three digits, each as often."""
-    return draw_number(rng, 1, TERM_LIMITS[int(rng.random() * len(TERM_LIMITS))])
-
-
-def draw_number(rng: random.Random, low: int, high: int) -> int:
-    return low + int(rng.random() * (high - low + 1))
+def draw_operand(rng: random.Random) -> int:
+    """From 1 to MAX_OPERAND, a number m with a probability near 1/m: small ones are common."""
+    return int((MAX_OPERAND + 1) ** rng.random())
 
 
 def apply(operation: str, total: int, operand: int) -> int:

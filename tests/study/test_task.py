@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 import re
 from itertools import islice, pairwise
@@ -50,6 +51,15 @@ def test_every_number_of_steps_and_every_operation_occurs():
         assert steps.count(count) > len(QUESTIONS) / 5
     for operation in task.OPERATIONS:
         assert sum(operation in question.prompt for question in QUESTIONS) > len(QUESTIONS) / 3
+
+
+def test_small_operands_are_common_and_large_ones_rare():
+    rng = random.Random(0)
+    operands = [task.draw_operand(rng) for _ in range(50_000)]
+    assert (min(operands), max(operands)) == (1, task.MAX_OPERAND)
+    for operand in (1, 7, 40, 99):
+        share = math.log((operand + 1) / operand) / math.log(task.MAX_OPERAND + 1)
+        assert operands.count(operand) == pytest.approx(50_000 * share, rel=0.2)
 
 
 def test_no_answer_can_be_guessed():

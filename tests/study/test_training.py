@@ -50,8 +50,10 @@ def tiny_run(name: str = "tiny", D: int = 1_000, recipe: Recipe = TINY) -> Run:
 
 def test_ladder_has_every_size_with_every_token_count():
     runs = build_ladder()
-    assert len({run.name for run in runs}) == len(runs) == len(SIZES) * len(TOKENS) + 1
-    assert {run.D for run in runs} == {*TOKENS, OVERTRAINED[1]}
+    assert (
+        len({run.name for run in runs}) == len(runs) == len(SIZES) * len(TOKENS) + len(OVERTRAINED)
+    )
+    assert {run.D for run in runs} == {*TOKENS, *(D for _, D in OVERTRAINED)}
     assert [run.N * run.D for run in runs] == sorted((r.N * r.D for r in runs), reverse=True)
     assert [run.N for run in runs] == [parameter_count(run.config) for run in runs]
     assert min(run.D / run.N for run in runs) < 20
