@@ -77,8 +77,8 @@ def train_ladder(runs: list[Run], directory: Path, jobs: int) -> None:
 def train_into(directory: Path, run: Run, work: Queue[int]) -> str:
     """Train one run in this process and write its directory; the outcome in words."""
     torch.set_num_threads(1)
+    model, outcome = train(run, lambda tokens: work.put(run.N * tokens))
     with atomic_directory(directory / run.name) as partial:
-        model, outcome = train(run, lambda tokens: work.put(run.N * tokens))
         save_model(partial, model)
         write_json(partial / RECORD, {"run": asdict(run)} | outcome)
     return f"loss {outcome['losses'][-1][1]:.4f} after {outcome['seconds']:.0f} s"
