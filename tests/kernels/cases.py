@@ -54,6 +54,6 @@ DECODE = [
     DecodeCase((11,), (130,), (7, 0), num_heads=12, num_kv_heads=4, head_dim=96),
     DecodeCase((9,), (200,), (5, 32), num_heads=8, num_kv_heads=1, head_dim=128),  # 72 queries
     DecodeCase((3,), (20,), (100, 97), num_heads=2, num_kv_heads=2, head_dim=64),
-    DecodeCase((2, 17, 1), (64, 1, 40), (33, 1), num_heads=5, num_kv_heads=5, head_dim=6),
+    DecodeCase((2, 17, 1), (64, 1, 40), (33, 1), num_heads=4, num_kv_heads=2, head_dim=6),
     DecodeCase((2,), (40,), (34,), num_heads=10, num_kv_heads=1, head_dim=132),
 ]
