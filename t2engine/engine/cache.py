@@ -13,13 +13,18 @@ from torch import Tensor
 from t2engine.schema import ModelConfig
 
 
+def allocate(num_layers: int, shape: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
+    """Keys and values of every layer in one allocation, which goes back to the system whole."""
+    keys, values = torch.empty(2, num_layers, *shape)
+    return list(keys), list(values)
+
+
 class PrefixStore:
     """Keys and values of the prompts being sampled, and which columns are free."""
 
     def __init__(self, config: ModelConfig, capacity: int) -> None:
         shape = config.num_kv_heads, capacity, config.head_dim
-        self.keys = [torch.empty(shape) for _ in range(config.num_layers)]
-        self.values = [torch.empty(shape) for _ in range(config.num_layers)]
+        self.keys, self.values = allocate(config.num_layers, shape)
         self.free = [(0, capacity)]  # disjoint spans in rising order
 
     def allocate(self, length: int) -> tuple[int, int] | None:
@@ -50,8 +55,7 @@ class SuffixStore:
 
     def __init__(self, config: ModelConfig, slots: int, capacity: int) -> None:
         shape = slots, config.num_kv_heads, capacity, config.head_dim
-        self.keys = [torch.empty(shape) for _ in range(config.num_layers)]
-        self.values = [torch.empty(shape) for _ in range(config.num_layers)]
+        self.keys, self.values = allocate(config.num_layers, shape)
 
     def write(self, layer: int, slots: Tensor, at: Tensor, k: Tensor, v: Tensor) -> None:
         """slots, at [R] int64; k, v [R, H_kv, D]."""

@@ -19,7 +19,13 @@ from pathlib import Path
 import torch
 
 from t2engine import metering
-from t2engine.engine.memory import SHARE_OF_AVAILABLE, Wish, available_bytes, plan_memory
+from t2engine.engine.memory import (
+    SHARE_OF_AVAILABLE,
+    Wish,
+    available_bytes,
+    plan_memory,
+    return_free_memory,
+)
 from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request, choose_seed
 from t2engine.engine.run import Run, Sample
@@ -80,6 +86,7 @@ class LLM:
         self.memory_limit = memory_limit
         self.refuse_weights_that_cannot_fit()
         self.model = Transformer(self.config, weights)
+        return_free_memory()  # what packing the weights took
 
     def generate(
         self,
@@ -156,7 +163,7 @@ class LLM:
 
     def text(self, sample: Sample) -> str:
         """The sample's text, without the token that ended it; empty without a tokenizer."""
-        if sample.stopping is not None:
+        if sample.stopping is not None and sample.stopping.end is not None:
             return sample.stopping.final_text()
         ids = sample.token_ids
         stopped_by_token = sample.finish_reason == "stop"

@@ -10,6 +10,7 @@ Units:  bytes.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from t2engine.metering import FLOAT_BYTES, key_value_bytes
 from t2engine.schema import ModelConfig
 
-CHUNK_TOKENS = 512  # prompt tokens that go through the layers at once
+CHUNK_TOKENS = 256  # prompt tokens that go through the layers at once
 LOGITS_PER_BLOCK = 1 << 24  # logits that exist at once: 64 MiB
 SHARE_OF_AVAILABLE = 0.9  # of the memory that is free now, where the user set no limit
 MEBIBYTE = 1 << 20
@@ -103,6 +104,13 @@ def refusal(plan: MemoryPlan, limit: int) -> str:
         f"{plan.suffix_capacity} tokens, workspace {mib(plan.workspace_bytes)}), expected at most "
         f"{mib(limit)} MiB; shorten the prompt or max_tokens, or raise memory_limit"
     )
+
+
+def return_free_memory() -> None:
+    """Give memory that was freed back to the system, where the C library (glibc) can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def available_bytes() -> int:

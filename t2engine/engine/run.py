@@ -17,7 +17,12 @@ from torch import Tensor
 
 from t2engine.engine.cache import PrefixStore, SuffixStore
 from t2engine.engine.forward import Batch, decode, make_batch, prefill
-from t2engine.engine.memory import LOGITS_PER_BLOCK, MemoryPlan
+from t2engine.engine.memory import (
+    CHUNK_TOKENS,
+    LOGITS_PER_BLOCK,
+    MemoryPlan,
+    return_free_memory,
+)
 from t2engine.engine.requests import Request, group_by_prompt
 from t2engine.engine.sampling import (
     Drawn,
@@ -96,6 +101,8 @@ class Run:
             prefill(self.model, self.prefix, groups)
             seconds = time.perf_counter() - began
             tokens = sum(len(group.token_ids) for group in groups)
+            if tokens >= CHUNK_TOKENS:
+                return_free_memory()  # the samples' keys take the place of these activations
             for group in groups:
                 length = len(group.token_ids)
                 self.meter.prefill(np.array(group.handles), length, seconds * length / tokens)
@@ -202,13 +209,19 @@ def logits_of(assignment: Assignment) -> Tensor:
 
 def ended(sample: Sample) -> bool:
     """Whether the token just drawn is the sample's last; sets its finish reason."""
-    request, token = sample.request, sample.token_ids[-1]
+    request, token, stopping = sample.request, sample.token_ids[-1], sample.stopping
     enough = len(sample.token_ids) > request.params.min_tokens
+    is_last = len(sample.token_ids) >= request.max_new_tokens
+    stop = None
     if token in request.end_ids and enough:
         sample.finish_reason = "stop"
         sample.stop_reason = token if token in request.params.stop_token_ids else None
-    elif sample.stopping is not None and (stop := sample.stopping.push(token, enough)):
+    elif stopping is not None:
+        stop = stopping.push(token, enough)
+        if stop is None and is_last:
+            stop = stopping.flush(enough)
+    if stop is not None:
         sample.finish_reason, sample.stop_reason = "stop", stop
-    elif len(sample.token_ids) >= request.max_new_tokens:
+    elif is_last and sample.finish_reason is None:
         sample.finish_reason = "length"
     return sample.finish_reason is not None

@@ -22,7 +22,14 @@ class StopChecker:
 
         Before the sample has enough tokens (min_tokens), its text is let pass.
         """
-        self.text += self.decoder.push(token)
+        return self._add(self.decoder.push(token), enough)
+
+    def flush(self, enough: bool) -> str | None:
+        """The same, for text that was held back until the last token."""
+        return self._add(self.decoder.flush(), enough)
+
+    def _add(self, piece: str, enough: bool) -> str | None:
+        self.text += piece
         if not enough:
             self.unchecked = len(self.text)
             return None
@@ -37,6 +44,5 @@ class StopChecker:
         return stop
 
     def final_text(self) -> str:
-        if self.end is not None:
-            return self.text[: self.end]
-        return self.text + self.decoder.flush()
+        """The text up to the stop string that ended it."""
+        return self.text[: self.end]

@@ -46,6 +46,17 @@ class Recipe:
         rows = sum(shape[0] for _, shape in self.sources)
         return (rows, *self.sources[0][1][1:])
 
+    def segments(self) -> Iterator[tuple[str, int, int]]:
+        """Stored name, first stored row and number of rows, in the order of our rows."""
+        if not self.interleaved_heads:
+            yield from ((source, 0, shape[0]) for source, shape in self.sources)
+            return
+        source = self.sources[0][0]
+        head_dim = self.shape[0] // (3 * self.interleaved_heads)
+        for part in range(3):  # q, k, v
+            for head in range(self.interleaved_heads):
+                yield source, (head * 3 + part) * head_dim, head_dim
+
 
 @dataclass(frozen=True)
 class Names:

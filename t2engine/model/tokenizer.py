@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-
-import tokenizers
+from typing import TYPE_CHECKING
 
 from t2engine.model.fields import show
+
+if TYPE_CHECKING:
+    import tokenizers
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how bytes that are not, or not yet, UTF-8 decode
 
@@ -66,6 +68,8 @@ def read_tokenizer(model_dir: Path, vocab_size: int) -> Tokenizer:
     path = Path(model_dir) / "tokenizer.json"
     if not path.is_file():
         return Tokenizer(Path(model_dir), None, frozenset(), frozenset(), False)
+    import tokenizers  # 5 MB that a model without tokenizer.json does not need
+
     with _BareExceptionAsValueError(path):
         backend = tokenizers.Tokenizer.from_file(str(path))
     backend.no_truncation()

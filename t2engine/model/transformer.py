@@ -24,10 +24,11 @@ from torch import Tensor
 from t2engine import ops
 from t2engine.model.rope import inverse_frequencies, rotary_rows
 from t2engine.model.weights import Affine, WeightFiles
-from t2engine.ops import PackedWeight, pack_weight
+from t2engine.ops import PANEL, PackedWeight, pack_strips
 from t2engine.schema import ModelConfig
 
 ROTARY_BLOCK = 1024  # positions
+STRIP_ROWS = 64 * PANEL  # of a weight, read and packed at a time
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -63,7 +64,7 @@ class Transformer:
         self.scale = 1 / math.sqrt(config.head_dim)
         self.layers = [read_layer(weights, i) for i in range(config.num_layers)]
         self.final_norm = weights.load_affine("final_norm")
-        self.lm_head = pack_weight(weights.load("lm_head"))
+        self.lm_head = load_packed(weights, "lm_head")
         # A tied embedding is read out of the output projection: the weights are held once.
         self.embed = None if config.tied_embeddings else weights.load("embed")
         self.inverse_frequencies = inverse_frequencies(config)
@@ -143,12 +144,10 @@ class Transformer:
 
 
 def read_layer(weights: WeightFiles, index: int) -> Layer:
-    """Load and pack one layer, one tensor at a time, so that none is held twice."""
     name = f"layers.{index}"
 
     def projection(part: str) -> Projection:
-        affine = weights.load_affine(f"{name}.{part}")
-        return Projection(pack_weight(affine.weight), affine.bias)
+        return Projection(load_packed(weights, f"{name}.{part}.weight"), optional(f"{part}.bias"))
 
     def optional(part: str) -> Tensor | None:
         return weights.load(f"{name}.{part}") if f"{name}.{part}" in weights.names else None
@@ -163,6 +162,14 @@ def read_layer(weights: WeightFiles, index: int) -> Layer:
         up=projection("up"),
         down=projection("down"),
     )
+
+
+def load_packed(weights: WeightFiles, name: str) -> PackedWeight:
+    """Read and pack a weight strip by strip, so that it is never held twice."""
+    N, K = weights.shape(name)
+    bounds = range(0, N, STRIP_ROWS)
+    strips = (weights.load_rows(name, first, min(N, first + STRIP_ROWS)) for first in bounds)
+    return pack_strips(N, K, strips)
 
 
 def present(*tensors: Tensor | None) -> Iterator[Tensor]:

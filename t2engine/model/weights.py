@@ -63,21 +63,21 @@ class WeightFiles:
 
     def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
         """A fresh tensor; the caller owns it."""
+        return self.load_rows(name, 0, self.shape(name)[0], dtype)
+
+    def load_rows(
+        self, name: str, start: int, stop: int, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Rows start to stop of a tensor, for consumers that never need the whole of it."""
         recipe = self.recipes[name]
-        out = torch.empty(recipe.shape, dtype=dtype)
-        if recipe.interleaved_heads:
-            (source, _), heads = recipe.sources[0], recipe.interleaved_heads
-            head_dim = out.shape[0] // (3 * heads)
-            blocks = out.view(3, heads, head_dim, *out.shape[1:])
-            for head in range(heads):
-                for part in range(3):  # q, k, v
-                    first_row = (head * 3 + part) * head_dim
-                    read_rows(self.stored[source], first_row, blocks[part, head])
-            return out
-        first = 0
-        for source, shape in recipe.sources:
-            read_rows(self.stored[source], 0, out[first : first + shape[0]])
-            first += shape[0]
+        out = torch.empty(stop - start, *recipe.shape[1:], dtype=dtype)
+        at = 0  # the row of our tensor where the segment begins
+        for source, first_row, count in recipe.segments():
+            low, high = max(start, at), min(stop, at + count)
+            if low < high:
+                rows = out[low - start : high - start]
+                read_rows(self.stored[source], first_row + low - at, rows)
+            at += count
         return out
 
     def load_affine(self, name: str, dtype: torch.dtype = torch.float32) -> Affine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from t2engine.ops._op import BackendUnavailableError, Op
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
-from t2engine.ops.linear import PackedWeight, linear, pack_weight
+from t2engine.ops.linear import PANEL, PackedWeight, linear, pack_strips, pack_weight
 from t2engine.ops.merge_states import merge_states
 from t2engine.ops.philox_uniform import philox_uniform
 from t2engine.ops.prefill_attention import prefill_attention
@@ -34,6 +34,7 @@ OPS: dict[str, Op] = {
 
 __all__ = [
     "OPS",
+    "PANEL",
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
@@ -41,6 +42,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "merge_states",
+    "pack_strips",
     "pack_weight",
     "philox_uniform",
     "prefill_attention",

@@ -9,6 +9,7 @@ Raises: ValueError when a shape disagrees with the weight.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -42,12 +43,20 @@ class PackedWeight:
 
 
 def pack_weight(weight: Tensor) -> PackedWeight:
-    N, K = weight.shape
-    panels = weight.new_zeros(-(-N // PANEL), K, PANEL, dtype=torch.float32)
-    whole = N // PANEL
-    panels[:whole] = weight[: whole * PANEL].view(whole, PANEL, K).transpose(1, 2)
-    if N % PANEL:
-        panels[whole, :, : N % PANEL] = weight[whole * PANEL :].T
+    return pack_strips(*weight.shape, [weight])
+
+
+def pack_strips(N: int, K: int, strips: Iterable[Tensor]) -> PackedWeight:
+    """Pack a weight [N, K] that comes in strips of rows, all but the last multiples of PANEL."""
+    panels = torch.zeros(-(-N // PANEL), K, PANEL)
+    first = 0
+    for strip in strips:
+        whole, rest = divmod(strip.shape[0], PANEL)
+        tiles = strip[: whole * PANEL].view(whole, PANEL, K)
+        panels[first : first + whole] = tiles.transpose(1, 2)
+        if rest:
+            panels[first + whole, :, :rest] = strip[whole * PANEL :].T
+        first += whole
     return PackedWeight(panels, N)
 
 

@@ -35,7 +35,7 @@ def refused(capsys: Capture, arguments: list[str], *words: str) -> None:
         (["--min-p", "2"], ["min_p must be in [0, 1]", "got 2"]),
         (["--max-tokens", "0"], ["max_tokens must be", "got 0"]),
         (["--seed", "-3"], ["seed must be", "got -3"]),
-        (["--n", "many"], ["many"]),
+        (["--n", "many"], ["--n", "integer"]),
         (["--colour", "red"], ["--colour"]),
         (["--model", "/no/such/model"], ["/no/such/model", "no such directory"]),
         (["--threads", "0"], ["threads must be at least 1, got 0"]),
@@ -57,8 +57,8 @@ def test_bad_prompts_write_nothing(capsys: Capture, tiny_dir: Path, tmp_path: Pa
 
 
 def test_a_plan_that_cannot_fit(capsys: Capture, tmp_path: Path) -> None:
-    write_tiny_model(tmp_path, "llama", max_position_embeddings=10**12)
-    arguments = ["sample", "x", "--model", str(tmp_path), "--max-tokens", str(10**11)]
+    write_tiny_model(tmp_path, "llama", max_position_embeddings=2**31 - 1)
+    arguments = ["sample", "x", "--model", str(tmp_path), "--max-tokens", str(2 * 10**9)]
     refused(capsys, arguments, "memory plan does not fit", "MiB")
 
 
