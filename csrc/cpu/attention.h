@@ -4,8 +4,8 @@
 //     weights = 2^(scores log2(e) - top)
 //     out = out 2^(old top - top) + values^T weights       [head_dim, strip], values in place too
 //
-// No step mixes lanes. So a query's bits depend on its keys and where their blocks begin, and not on
-// the queries beside it, and they are the same for every width of register.
+// No step mixes lanes. So a query's bits depend on its keys and where their blocks begin, and not
+// on the queries beside it, and they are the same for every width of register.
 #pragma once
 
 #include <algorithm>
@@ -92,9 +92,9 @@ void lane_tile(const float* a, int64_t a_stride, const float* b, int64_t depth, 
   for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) {
-      sum[row][v] = Order == A::kRows ? broadcast(0.0f)
-                                      : mul(load(c + row * kStrip + v * kWidth),
-                                            load(rescale + v * kWidth));
+      sum[row][v] = Order == A::kRows
+                        ? broadcast(0.0f)
+                        : mul(load(c + row * kStrip + v * kWidth), load(rescale + v * kWidth));
     }
   }
   for (int64_t k = 0; k < depth; ++k) {
@@ -124,7 +124,8 @@ constexpr std::array<LaneTile, sizeof...(Rows)> lane_tiles(std::integer_sequence
 }
 template <A Order, int... Vectors>
 constexpr auto lane_tiles_by_width(std::integer_sequence<int, Vectors...>) {
-  return std::array{lane_tiles<Order, Vectors + 1>(std::make_integer_sequence<int, kTileRows>())...};
+  return std::array{
+      lane_tiles<Order, Vectors + 1>(std::make_integer_sequence<int, kTileRows>())...};
 }
 
 // C as in lane_tile, for any number of rows.
@@ -185,8 +186,9 @@ inline void attend(const float* queries, const float* keys, const float* values,
   lane_product<A::kColumns>(values, head_dim, head_dim, scores, count, state.out, rescale, vectors);
 }
 
-// The factors that join two states: out = out_a weight_a + out_b weight_b, and sum likewise. No keys
-// at all is a top of kNothing and a sum of 0; joining that to a state leaves the state as it was.
+// The factors that join two states: out = out_a weight_a + out_b weight_b, and sum likewise. No
+// keys at all is a top of kNothing and a sum of 0; joining that to a state leaves the state as it
+// was.
 struct Join {
   Floats top, weight_a, weight_b;
 

@@ -38,6 +38,17 @@ struct Prefill {
     return all;
   }
 
+  // The block's first query sees this many keys, and each after it one more.
+  int64_t keys_of_first(const Block& block) const {
+    const int64_t num_keys =
+        key_bounds.data[2 * block.group + 1] - key_bounds.data[2 * block.group];
+    return num_keys - (query_bounds.data[block.group + 1] - block.first) + 1;
+  }
+  int64_t flops(const Block& block) const {
+    const int64_t pairs = block.count * keys_of_first(block) + block.count * (block.count - 1) / 2;
+    return 4 * sharers * head_dim * pairs;
+  }
+
   void attend_block(const Block& block) const {
     const int64_t queries = block.count * sharers, strips = (queries + kStrip - 1) / kStrip;
     const int64_t packed_floats = head_dim * kStrip, state_floats = State::floats(head_dim);
@@ -53,11 +64,8 @@ struct Prefill {
     }
 
     const int64_t first_key = key_bounds.data[2 * block.group];
-    const int64_t num_keys = key_bounds.data[2 * block.group + 1] - first_key;
     const int64_t store = (block.kv_head * k.size(1) + first_key) * head_dim;
-    // What the query of a lane sees: seen_by_first keys, and one more for every row after it.
-    const int64_t seen_by_first =
-        num_keys - (query_bounds.data[block.group + 1] - block.first) + 1;
+    const int64_t seen_by_first = keys_of_first(block);
     for (int64_t key = 0; key < seen_by_first + block.count - 1; key += kKeyBlock) {
       for (int64_t strip = 0; strip < strips; ++strip) {
         float visible[kStrip];
@@ -73,9 +81,9 @@ struct Prefill {
         const int64_t count = std::min(kKeyBlock, most);
         const int64_t lanes = std::min(kStrip, queries - strip * kStrip);
         attend(packed + strip * packed_floats, k.data + store + key * head_dim,
-               v.data + store + key * head_dim, count, head_dim,
-               least < count ? visible : nullptr, State(states + strip * state_floats, head_dim),
-               scores, static_cast<int>((lanes + kWidth - 1) / kWidth));
+               v.data + store + key * head_dim, count, head_dim, least < count ? visible : nullptr,
+               State(states + strip * state_floats, head_dim), scores,
+               static_cast<int>((lanes + kWidth - 1) / kWidth));
       }
     }
     for (int64_t strip = 0; strip < strips; ++strip) {
@@ -97,7 +105,10 @@ void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<co
                        Tensor<const int64_t, 2> key_bounds, float scale, int num_threads) {
   const Prefill prefill{out, q, k, v, query_bounds, key_bounds, scale};
   const std::vector<Block> blocks = prefill.blocks();
-  parallel_for(num_threads, static_cast<int64_t>(blocks.size()),
+  int64_t flops = 0;
+  for (const Block& block : blocks) flops += prefill.flops(block);
+  const int threads = flops < kFlopsWorthAThread ? 1 : num_threads;
+  parallel_for(threads, static_cast<int64_t>(blocks.size()),
                [&](int64_t task) { prefill.attend_block(blocks[task]); });
 }
 

@@ -1,77 +1,122 @@
-// Attention of one row's heads to keys that no other row has. Each key is met by a few queries only,
-// so the lanes run along head_dim while keys are scored, and along the keys while they are weighed.
+// Attention of one row's heads to keys that no other row has. Each key is met by a few queries
+// only, so the lanes run along head_dim while keys are scored, and along the keys while they are
+// weighed.
 #pragma once
 
 #include "attention.h"
-#include "gemm.h"
 
 namespace t2::T2_ISA {
 
-// The part of a sum of Lanes that a register holds: lane i with lane i + 8, then i + 4 and so on,
-// as in reduce_add.
-inline Floats fold(Lanes x) {
-  for (int half = kParts / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) x.part[i] = add(x.part[i], x.part[i + half]);
-  }
-  return x.part[0];
-}
-
-// scores[key] = query . keys[key] for `count` keys, then kNothing up to a multiple of kLanes.
-// keys: [count, width], width a multiple of kLanes.
-inline void score_keys(const float* query, const float* keys, int64_t count, int64_t width,
-                       float* scores) {
+// One query times kWidth keys, lane i for key i; the last key again for those from `count` on.
+// Rows of `width` floats, a multiple of kLanes.
+inline Floats score_keys(const float* query, const float* keys, int64_t count, int64_t width) {
   constexpr int kTogether = 4;
   static_assert(kWidth % kTogether == 0);
-  for (int64_t first = 0; first < count; first += kWidth) {
-    Floats sums[kWidth];
-    for (int i = 0; i < kWidth; i += kTogether) {
-      Lanes sum[kTogether];
-      const float* key[kTogether];
-      for (int j = 0; j < kTogether; ++j) {
-        sum[j] = broadcast_lanes(0.0f);
-        key[j] = keys + std::min(first + i + j, count - 1) * width;
-      }
-      for (int64_t d = 0; d < width; d += kLanes) {
-        const Lanes x = load_lanes(query + d);
-        for (int j = 0; j < kTogether; ++j) sum[j] = fma(x, load_lanes(key[j] + d), sum[j]);
-      }
-      for (int j = 0; j < kTogether; ++j) sums[i + j] = fold(sum[j]);
+  Floats sums[kWidth];
+  for (int i = 0; i < kWidth; i += kTogether) {
+    Lanes sum[kTogether];
+    const float* key[kTogether];
+    for (int j = 0; j < kTogether; ++j) {
+      sum[j] = broadcast_lanes(0.0f);
+      key[j] = keys + std::min<int64_t>(i + j, count - 1) * width;
     }
-    transpose(sums);
-    for (int half = kWidth / 2; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) sums[i] = add(sums[i], sums[i + half]);
+    for (int64_t d = 0; d < width; d += kLanes) {
+      const Lanes x = load_lanes(query + d);
+      for (int j = 0; j < kTogether; ++j) sum[j] = fma(x, load_lanes(key[j] + d), sum[j]);
     }
-    store(scores + first, sums[0]);
+    for (int j = 0; j < kTogether; ++j) sums[i + j] = fold_add(sum[j]);
   }
-  const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
-  std::fill(scores + count, scores + whole, kNothing);
+  transpose(sums);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] = add(sums[i], sums[i + half]);
+  }
+  return sums[0];
 }
 
-inline float exp2(float x) {
-  float lanes[kWidth];
-  store(lanes, exp2(broadcast(x)));
-  return lanes[0];
+// kNothing for lanes from `count` on, 0 for those before.
+inline Floats absent(int64_t count) {
+  alignas(64) static constexpr auto kAbsent = [] {
+    std::array<float, 2 * kWidth> lanes{};
+    for (int i = kWidth; i < 2 * kWidth; ++i) lanes[i] = kNothing;
+    return lanes;
+  }();
+  return load(kAbsent.data() + kWidth - std::clamp<int64_t>(count, 0, kWidth));
 }
 
-// As weigh in attention.h, for one query: makes weights of scores, moves top and sum on and returns
-// what out must be multiplied by.
-inline float weigh_keys(float* scores, int64_t count, float& top, float& sum) {
+// As weigh in attention.h, for one query and the lanes along the keys: makes weights of scores,
+// moves top and sum on and returns what out must be multiplied by. `whole`: a multiple of kLanes.
+inline float weigh_keys(float* scores, int64_t whole, float& top, float& sum) {
   Lanes highest = load_lanes(scores);
-  for (int64_t key = kLanes; key < count; key += kLanes) {
+  for (int64_t key = kLanes; key < whole; key += kLanes) {
     highest = max(highest, load_lanes(scores + key));
   }
   const float old_top = top;
   top = std::max(top, reduce_max(highest) * kLog2E);
   Lanes sums = broadcast_lanes(0.0f);
-  for (int64_t key = 0; key < count; key += kLanes) {
+  for (int64_t key = 0; key < whole; key += kLanes) {
     Lanes weight = load_lanes(scores + key);
     for (Floats& part : weight.part) part = exp2(fma(part, broadcast(kLog2E), broadcast(-top)));
     sums = add(sums, weight);
     store_lanes(scores + key, weight);
   }
-  const float factor = exp2(old_top - top);
+  const float factor = old_top == kNothing ? 0.0f : reduce_max(exp2(broadcast(old_top - top)));
   sum = sum * factor + reduce_add(sums);
   return factor;
+}
+
+constexpr int kValueVectors = 4;  // of head_dim, held in registers while the keys go by
+constexpr int kValueRows = kTileRows * kStripVectors / kValueVectors;
+
+// out[Rows, Vectors * kWidth] (+)= weights[Rows, count] values[count, width], on some of its
+// columns. Meanwhile it fetches the same columns of the `count` rows at `ahead`.
+template <int Vectors, int Rows>
+void value_tile(const float* weights, const float* values, const float* ahead, int64_t width,
+                int64_t count, float* out, bool accumulate) {
+  Floats sum[Rows][Vectors];
+  for (int row = 0; row < Rows; ++row) {
+    for (int v = 0; v < Vectors; ++v) {
+      sum[row][v] = accumulate ? load(out + row * width + v * kWidth) : broadcast(0.0f);
+    }
+  }
+  for (int64_t key = 0; key < count; ++key) {
+    for (int v = 0; v < Vectors; v += kParts) __builtin_prefetch(ahead + key * width + v * kWidth);
+    for (int v = 0; v < Vectors; ++v) {
+      const Floats value = load(values + key * width + v * kWidth);
+      for (int row = 0; row < Rows; ++row) {
+        sum[row][v] = fma(broadcast(weights[row * kKeyBlock + key]), value, sum[row][v]);
+      }
+    }
+  }
+  for (int row = 0; row < Rows; ++row) {
+    for (int v = 0; v < Vectors; ++v) store(out + row * width + v * kWidth, sum[row][v]);
+  }
+}
+
+using ValueTile = void (*)(const float*, const float*, const float*, int64_t, int64_t, float*,
+                           bool);
+
+template <int Vectors, int... Rows>
+constexpr std::array<ValueTile, sizeof...(Rows)> value_tiles(std::integer_sequence<int, Rows...>) {
+  return {value_tile<Vectors, Rows + 1>...};
+}
+template <int... Vectors>
+constexpr auto value_tiles_by_width(std::integer_sequence<int, Vectors...>) {
+  return std::array{value_tiles<Vectors + 1>(std::make_integer_sequence<int, kValueRows>())...};
+}
+
+// out[rows, width] (+)= weights[rows, count] values[count, width]; weights has rows of kKeyBlock.
+inline void add_values(const float* weights, const float* values, const float* ahead, int64_t rows,
+                       int64_t width, int64_t count, float* out, bool accumulate) {
+  static constexpr auto kTiles =
+      value_tiles_by_width(std::make_integer_sequence<int, kValueVectors>());
+  for (int64_t row = 0; row < rows; row += kValueRows) {
+    const int64_t height = std::min<int64_t>(kValueRows, rows - row);
+    for (int64_t d = 0; d < width; d += kValueVectors * kWidth) {
+      const int64_t vectors = std::min<int64_t>(kValueVectors, (width - d) / kWidth);
+      kTiles[vectors - 1][height - 1](weights + row * kKeyBlock, values + d, ahead + d, width,
+                                      count, out + row * width + d, accumulate);
+    }
+  }
 }
 
 // The keys and values of one row and key head, [count, head_dim] each.
@@ -82,42 +127,74 @@ struct OwnKeys {
 
 class RowAttention {
  public:
-  static int64_t padded(int64_t head_dim) { return (head_dim + kLanes - 1) / kLanes * kLanes; }
   static int64_t scratch(int64_t sharers, int64_t head_dim) {
-    return sharers * (padded(head_dim) + kKeyBlock) + 2 * kKeyBlock * padded(head_dim);
+    const int64_t width = round_up(head_dim);
+    return sharers * (2 * width + kKeyBlock) + 2 * kKeyBlock * width;
   }
 
   RowAttention(int64_t sharers, int64_t head_dim, float scale, Scratch& scratch)
       : sharers_(sharers),
         head_dim_(head_dim),
-        width_(padded(head_dim)),
+        width_(round_up(head_dim)),
         scale_(scale),
         queries_(scratch.take(sharers * width_)),
+        out_(scratch.take(sharers * width_)),
         scores_(scratch.take(sharers * kKeyBlock)),
         keys_(scratch.take(kKeyBlock * width_)),
         values_(scratch.take(kKeyBlock * width_)) {}
 
   // out [sharers, head_dim] before the division by sum; top (in powers of two) and sum [sharers].
-  void operator()(const float* q, OwnKeys own, float* out, float* top, float* sum) const {
+  // next: keys that will be asked for after these.
+  void operator()(const float* q, OwnKeys own, const float* next, float* out, float* top,
+                  float* sum) const {
     std::fill_n(top, sharers_, kNothing);
     std::fill_n(sum, sharers_, 0.0f);
-    if (own.count == 0) std::fill_n(out, sharers_ * head_dim_, 0.0f);
+    if (own.count == 0) {
+      std::fill_n(out, sharers_ * head_dim_, 0.0f);
+      return;
+    }
     for (int64_t i = 0; i < sharers_; ++i) {
-      for (int64_t d = 0; d < width_; ++d) {
-        queries_[i * width_ + d] = d < head_dim_ ? scale_ * q[i * head_dim_ + d] : 0.0f;
+      for (int64_t d = 0; d < width_; d += kWidth) {
+        const Floats x = load_up_to(q + i * head_dim_ + d, head_dim_ - d);
+        store(queries_ + i * width_ + d, mul(x, broadcast(scale_)));
       }
     }
+    float* const wide_out = width_ == head_dim_ ? out : out_;
     for (int64_t first = 0; first < own.count; first += kKeyBlock) {
       const int64_t count = std::min(kKeyBlock, own.count - first);
       const float* keys = widened(own.keys + first * head_dim_, count, keys_);
       const float* values = widened(own.values + first * head_dim_, count, values_);
+      const float* ahead = own.count - first > kKeyBlock ? keys + kKeyBlock * width_ : next;
+      score(keys, values, count);
       for (int64_t i = 0; i < sharers_; ++i) {
-        score_keys(queries_ + i * width_, keys, count, width_, scores_ + i * kKeyBlock);
-        const float factor = weigh_keys(scores_ + i * kKeyBlock, count, top[i], sum[i]);
-        for (int64_t d = 0; first > 0 && d < head_dim_; ++d) out[i * head_dim_ + d] *= factor;
+        const float factor = weigh_keys(scores_ + i * kKeyBlock, round_up(count), top[i], sum[i]);
+        for (int64_t d = 0; first > 0 && d < width_; ++d) wide_out[i * width_ + d] *= factor;
       }
-      gemm(scores_, kKeyBlock, sharers_, Panels{values, kPanel, width_}, count, out, head_dim_,
-           head_dim_, first > 0);
+      add_values(scores_, values, ahead, sharers_, width_, count, wide_out, first > 0);
+    }
+    for (int64_t i = 0; wide_out == out_ && i < sharers_; ++i) {
+      std::copy_n(out_ + i * width_, head_dim_, out + i * head_dim_);
+    }
+  }
+
+ private:
+  static int64_t round_up(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+
+  // Scores of `count` keys by every sharer, kNothing up to a multiple of kLanes. The values are
+  // fetched meanwhile: they are what is needed next.
+  void score(const float* keys, const float* values, int64_t count) const {
+    for (int64_t key = 0; key < round_up(count); key += kWidth) {
+      const int64_t some = std::min<int64_t>(kWidth, count - key);
+      for (int64_t i = 0; i < some * width_; i += kLanes) {
+        __builtin_prefetch(values + key * width_ + i);
+      }
+      for (int64_t i = 0; i < sharers_; ++i) {
+        float* to = scores_ + i * kKeyBlock + key;
+        store(to, some > 0
+                      ? add(score_keys(queries_ + i * width_, keys + key * width_, some, width_),
+                            absent(some))
+                      : absent(0));
+      }
     }
   }
 
@@ -134,7 +211,7 @@ class RowAttention {
 
   int64_t sharers_, head_dim_, width_;
   float scale_;
-  float *queries_, *scores_, *keys_, *values_;
+  float *queries_, *out_, *scores_, *keys_, *values_;
 };
 
 }  // namespace t2::T2_ISA

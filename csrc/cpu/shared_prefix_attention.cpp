@@ -58,6 +58,19 @@ struct Decode {
     return std::max(kChunk, ceil_div(fewest, kKeyBlock) * kKeyBlock);
   }
 
+  int64_t suffix_at(int64_t row, int64_t kv_head) const {
+    return (row_slot.data[row] * num_kv_heads + kv_head) * suffix_k.size(2) * head_dim;
+  }
+
+  int64_t flops() const {
+    int64_t pairs =
+        std::accumulate(suffix_len.data, suffix_len.data + suffix_len.size(0), int64_t{0});
+    for (const Block& block : blocks) {
+      if (block.kv_head == 0) pairs += block.num_rows * prefix_len(block.group);
+    }
+    return 4 * q.size(1) * head_dim * pairs;
+  }
+
   // Blocks of whole strips where there are rows enough, as large as leaves kEnoughTasks of them.
   void make_blocks() {
     const int64_t unit = kStrip / std::gcd(kStrip, sharers);  // rows that fill their strips
@@ -83,8 +96,8 @@ struct Decode {
       const int64_t step = split ? 1 : std::max<int64_t>(1, chunks);
       block.first_task = static_cast<int64_t>(tasks.size());
       for (int64_t chunk = 0; chunk == 0 || chunk < chunks; chunk += step) {
-        tasks.push_back({static_cast<int64_t>(b), chunk, std::min(chunks, chunk + step),
-                         states_floats});
+        tasks.push_back(
+            {static_cast<int64_t>(b), chunk, std::min(chunks, chunk + step), states_floats});
         states_floats += strips(block) * state_floats;
       }
       block.num_tasks = static_cast<int64_t>(tasks.size()) - block.first_task;
@@ -155,10 +168,11 @@ struct Decode {
     float* to = out.data + first;
     for (int64_t i = 0; i < block.num_rows; ++i) {
       const int64_t row = block.first_row + i;
-      const int64_t at = (row_slot.data[row] * num_kv_heads + block.kv_head) * suffix_k.size(2);
-      const OwnKeys own{suffix_k.data + at * head_dim, suffix_v.data + at * head_dim,
-                        suffix_len.data[row]};
-      attend_row(q.data + first + i * layout.row_stride, own, to + i * layout.row_stride,
+      const int64_t at = suffix_at(row, block.kv_head);
+      const OwnKeys own{suffix_k.data + at, suffix_v.data + at, suffix_len.data[row]};
+      const int64_t row_after = i + 1 < block.num_rows ? row + 1 : row;
+      attend_row(q.data + first + i * layout.row_stride, own,
+                 suffix_k.data + suffix_at(row_after, block.kv_head), to + i * layout.row_stride,
                  top + i * sharers, sum + i * sharers);
     }
     std::fill(top + queries, top + padded, kNothing);
@@ -178,8 +192,8 @@ struct Decode {
       unpack_strip(prefix, head_dim, prefix_factor, strip * kStrip, queries,
                    [&](int64_t query, int64_t d, int64_t dims, Floats values) {
                      float* place = to + layout(query) + d;
-                     const Floats own = mul(broadcast(own_factor[query % kStrip]),
-                                            load_up_to(place, dims));
+                     const Floats own =
+                         mul(broadcast(own_factor[query % kStrip]), load_up_to(place, dims));
                      store_up_to(place, dims, add(values, own));
                    });
     }
@@ -202,7 +216,8 @@ void shared_prefix_attention(Tensor<float, 3> out, Tensor<const float, 3> q,
   float* states = scratch.take(decode.states_floats);
   std::vector<std::atomic<int64_t>> left(decode.blocks.size());
   for (size_t b = 0; b < left.size(); ++b) left[b] = decode.blocks[b].num_tasks;
-  parallel_for(num_threads, static_cast<int64_t>(decode.tasks.size()), [&](int64_t i) {
+  const int threads = decode.flops() < kFlopsWorthAThread ? 1 : num_threads;
+  parallel_for(threads, static_cast<int64_t>(decode.tasks.size()), [&](int64_t i) {
     const Task& task = decode.tasks[i];
     const Block& block = decode.blocks[task.block];
     decode.attend_prefix(task, states + task.state);

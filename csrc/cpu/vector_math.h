@@ -110,23 +110,21 @@ inline Lanes exp(Lanes x) {
   return x;
 }
 
-// Sum and maximum over the lanes, always pairing lane i with lane i + half.
-inline float reduce_add(Lanes x) {
-  float lanes[kLanes];
-  store_lanes(lanes, x);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+// Sum and maximum over the lanes, always pairing lane i with lane i + half: first registers with
+// registers, down to one (fold), then inside it.
+inline Floats fold_add(Lanes x) {
+  for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) x.part[i] = add(x.part[i], x.part[i + half]);
   }
-  return lanes[0];
+  return x.part[0];
 }
-inline float reduce_max(Lanes x) {
-  float lanes[kLanes];
-  store_lanes(lanes, x);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i)
-      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+inline Floats fold_max(Lanes x) {
+  for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) x.part[i] = max(x.part[i], x.part[i + half]);
   }
-  return lanes[0];
+  return x.part[0];
 }
+inline float reduce_add(Lanes x) { return reduce_add(fold_add(x)); }
+inline float reduce_max(Lanes x) { return reduce_max(fold_max(x)); }
 
 }  // namespace t2::T2_ISA

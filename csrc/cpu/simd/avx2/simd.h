@@ -65,5 +65,16 @@ inline void transpose(Floats (&x)[kWidth]) {
   }
   for (int i = 0; i < 8; ++i) x[i] = y[i];
 }
+// Over the lanes, pairing lane i with lane i + half.
+inline float reduce_add(Floats x) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+inline float reduce_max(Floats x) {
+  __m128 top = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+  return _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
+}
 
 }  // namespace t2::avx2

@@ -54,5 +54,14 @@ inline void transpose(Floats (&x)[kWidth]) {
   x[2] = vreinterpretq_f32_f64(vtrn2q_f64(even_top, even_bottom));
   x[3] = vreinterpretq_f32_f64(vtrn2q_f64(odd_top, odd_bottom));
 }
+// Over the lanes, pairing lane i with lane i + half.
+inline float reduce_add(Floats x) {
+  const float32x2_t sum = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+  return vget_lane_f32(sum, 0) + vget_lane_f32(sum, 1);
+}
+inline float reduce_max(Floats x) {
+  const float32x2_t top = vmax_f32(vget_low_f32(x), vget_high_f32(x));
+  return vget_lane_f32(vpmax_f32(top, top), 0);
+}
 
 }  // namespace t2::neon

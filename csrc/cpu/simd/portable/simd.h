@@ -95,5 +95,20 @@ inline void transpose(Floats (&x)[kWidth]) {
     for (int j = 0; j < i; ++j) std::swap(x[i].lane[j], x[j].lane[i]);
   }
 }
+// Over the lanes, pairing lane i with lane i + half.
+inline float reduce_add(Floats x) {
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) x.lane[i] += x.lane[i + half];
+  }
+  return x.lane[0];
+}
+inline float reduce_max(Floats x) {
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) {
+      x.lane[i] = x.lane[i] > x.lane[i + half] ? x.lane[i] : x.lane[i + half];
+    }
+  }
+  return x.lane[0];
+}
 
 }  // namespace t2::portable
