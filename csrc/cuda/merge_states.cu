@@ -1,4 +1,6 @@
 // CUDA backend of t2engine/ops/merge_states.py.
+#include <cfloat>
+
 #include "../ops.h"
 #include "check.h"
 
@@ -18,13 +20,13 @@ __global__ void merge_states_kernel(float* __restrict__ out, float* __restrict__
   const int64_t row = int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
   if (row >= rows) return;
   // Both sets empty: the finite floor keeps -inf - -inf (nan) from appearing.
-  const float top = fmaxf(fmaxf(lse_a[row], lse_b[row]), -3.402823466e38f);
+  const float top = fmaxf(fmaxf(lse_a[row], lse_b[row]), -FLT_MAX);
   const float mass_a = expf(lse_a[row] - top);
   const float mass_b = expf(lse_b[row] - top);
   const float mass = mass_a + mass_b;
-  const float weight_a = mass > 0 ? mass_a / mass : 0.0f;
-  const float weight_b = mass > 0 ? mass_b / mass : 0.0f;
-  if (threadIdx.x == 0) lse[row] = top + logf(mass);
+  const float weight_a = mass == 0 ? 0.0f : mass_a / mass;
+  const float weight_b = mass == 0 ? 0.0f : mass_b / mass;
+  if (threadIdx.x == 0) lse[row] = top + logf(mass);  // log 0 is -inf: no keys at all
   for (int d = threadIdx.x; d < head_dim; d += kWarpSize) {
     const int64_t at = row * head_dim + d;
     out[at] = weight_a * out_a[at] + weight_b * out_b[at];

@@ -9,6 +9,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.attention_cases import SHARED_PREFIX_ATTENTION, SharedPrefixCase
 from tests.backends import assert_close, require, to_float64
 from tests.cases import MERGE_STATES
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fibers are Linux's ucontext")
 HERE = Path(__file__).parent / "cuda_on_cpu"
 CSRC = Path(__file__).parents[2] / "csrc"
 LAUNCH = re.compile(r"(\w+)<<<(.*?)>>>\(", re.DOTALL)
