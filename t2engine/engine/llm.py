@@ -11,14 +11,16 @@ which samples end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from t2engine import metering
+from t2engine.engine.intake import Intake, Prompt, require
 from t2engine.engine.memory import (
     SHARE_OF_AVAILABLE,
     Wish,
@@ -27,7 +29,7 @@ from t2engine.engine.memory import (
     return_free_memory,
 )
 from t2engine.engine.progress import progress_bar
-from t2engine.engine.requests import Request, choose_seed
+from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
@@ -37,7 +39,6 @@ from t2engine.model.transformer import Transformer
 from t2engine.model.weights import open_weights
 from t2engine.schema import CompletionOutput, RequestOutput, SamplingParams
 
-Prompt = str | Sequence[int]
 DTYPES = ("auto", "float32")
 DEVICES = ("auto", "cpu")
 
@@ -80,6 +81,7 @@ class LLM:
         self.config = read_config(self.model_dir)
         self.generation = read_generation_config(self.model_dir)
         self.tokenizer = read_tokenizer(self.model_dir, self.config.vocab_size)
+        self.intake = Intake(self.config, self.tokenizer, self.generation.eos_token_ids)
         weights = open_weights(self.model_dir, self.config)
         self.threads = threads or torch.get_num_threads()
         self.max_num_seqs = max_num_seqs
@@ -102,17 +104,47 @@ class LLM:
         progress: draw a bar on stderr; None draws it when stderr is a terminal.
         Raises: ValueError naming the prompt or parameter that cannot be served.
         """
-        requests = self.make_requests(prompts, params)
-        outputs: list[dict[int, CompletionOutput]] = [{} for _ in requests]
-        total = sum(request.params.n for request in requests)
-        with progress_bar("sampling", total, progress) as advance:
-            for finished in self.run(requests):
-                outputs[finished.prompt_index][finished.output.index] = finished.output
-                advance()
-        return [
-            request_output(request, [done[i] for i in sorted(done)])
-            for request, done in zip(requests, outputs, strict=True)
-        ]
+        return self.collect(self.intake.requests(prompts, params), progress)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: SamplingParams | None = None,
+        *,
+        progress: bool | None = None,
+        **variables: Any,
+    ) -> list[RequestOutput]:
+        """Samples of the next turn of a conversation, by the model's own chat template.
+
+        messages: objects with `role` and `content`; variables go to the template.
+        Raises: ValueError when the model has no chat template or it refuses the messages.
+        """
+        from t2engine.model.chat import read_chat_template  # brings in jinja2
+
+        template = read_chat_template(self.model_dir)
+        if template is None:
+            raise ValueError(f"{self.model_dir} has no chat template; use generate with a prompt")
+        prompt = self.tokenizer.encode(
+            template.render(messages, **variables), add_special_tokens=False
+        )
+        return self.generate([prompt], params, progress=progress)
+
+    def extend(
+        self, output: RequestOutput, n: int, *, progress: bool | None = None
+    ) -> RequestOutput:
+        """The same request with n samples in all: those it has unchanged, and the missing ones."""
+        have = len(output.outputs)
+        require(n > have, f"n must be more than the {have} samples there are, got {n}")
+        params = replace(output.params, n=n - have, seed=output.seed)
+        [request] = self.intake.requests([output.prompt_token_ids], params)
+        [more] = self.collect([replace(request, first_index=have)], progress)
+        outputs = (*output.outputs, *more.outputs)
+        return replace(
+            output,
+            outputs=outputs,
+            params=replace(output.params, n=n),
+            cost=metering.total([sample.cost for sample in outputs]),
+        )
 
     def stream(
         self,
@@ -120,11 +152,24 @@ class LLM:
         params: SamplingParams | Sequence[SamplingParams] | None = None,
     ) -> Iterator[FinishedSample]:
         """Every sample as it finishes. Bad input is refused here, before the first one is drawn."""
-        return self.run(self.make_requests(prompts, params))
+        return self.start(self.intake.requests(prompts, params))
 
-    def run(self, requests: Sequence[Request]) -> Iterator[FinishedSample]:
+    def collect(self, requests: Sequence[Request], progress: bool | None) -> list[RequestOutput]:
+        outputs: list[dict[int, CompletionOutput]] = [{} for _ in requests]
+        total = sum(request.params.n for request in requests)
+        with progress_bar("sampling", total, progress) as advance:
+            for finished in self.start(requests):
+                outputs[finished.prompt_index][finished.output.index] = finished.output
+                advance()
+        return [
+            request_output(request, [done[i] for i in sorted(done)])
+            for request, done in zip(requests, outputs, strict=True)
+        ]
+
+    def start(self, requests: Sequence[Request]) -> Iterator[FinishedSample]:
+        """Plan the memory, or refuse; then the samples, drawn as the caller asks for them."""
         if not requests:
-            return
+            return iter(())
         plan = plan_memory(
             self.config,
             self.model.nbytes,
@@ -135,14 +180,19 @@ class LLM:
         self.model.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
         run = Run(self.model, self.tokenizer, requests, plan)
-        samples = run.finished()
+        return (
+            FinishedSample(index_of[sample.request.first_handle], self.completion(sample, run))
+            for sample in self.samples(run)
+        )
+
+    def samples(self, run: Run) -> Iterator[Sample]:
+        finished = run.finished()
         while True:
             with torch_threads(self.threads), torch.inference_mode():
-                sample = next(samples, None)
+                sample = next(finished, None)
             if sample is None:
                 return
-            prompt_index = index_of[sample.request.first_handle]
-            yield FinishedSample(prompt_index, self.completion(sample, run))
+            yield sample
 
     def completion(self, sample: Sample, run: Run) -> CompletionOutput:
         logprobs = tuple(sample.logprobs) if sample.request.params.logprobs is not None else None
@@ -151,7 +201,7 @@ class LLM:
             drawn = zip(logprobs, sample.token_ids, strict=True)
             raw = sum(entry[token].logprob for entry, token in drawn)
         return CompletionOutput(
-            index=sample.index,
+            index=sample.request.first_index + sample.index,
             text=self.text(sample),
             token_ids=tuple(sample.token_ids),
             finish_reason=sample.finish_reason,
@@ -170,69 +220,6 @@ class LLM:
         keep = sample.request.params.include_stop_str_in_output
         return self.tokenizer.decode(ids[:-1] if stopped_by_token and not keep else ids)
 
-    # ---- before any work starts --------------------------------------------------------------
-
-    def make_requests(
-        self,
-        prompts: Prompt | Sequence[Prompt],
-        params: SamplingParams | Sequence[SamplingParams] | None,
-    ) -> list[Request]:
-        listed = list_of_prompts(prompts)
-        each = list_of_params(params, len(listed))
-        requests = []
-        first_handle = 0
-        for number, (prompt, chosen) in enumerate(zip(listed, each, strict=True)):
-            where = f"prompt {number}" if len(listed) > 1 else "prompt"
-            requests.append(self.make_request(where, prompt, chosen, first_handle))
-            first_handle += chosen.n
-        return requests
-
-    def make_request(
-        self, where: str, prompt: Prompt, params: SamplingParams, first_handle: int
-    ) -> Request:
-        token_ids = self.tokenize(where, prompt)
-        room = self.config.max_context_len - len(token_ids)
-        require(
-            room >= 1,
-            f"{where} must leave room in the context of {self.config.max_context_len} tokens, "
-            f"got {len(token_ids)} tokens; shorten it",
-        )
-        vocab_size = self.config.vocab_size
-        outside = [t for t in (*token_ids, *params.stop_token_ids) if not 0 <= t < vocab_size]
-        require(
-            not outside,
-            f"{where}: token ids must be in [0, {vocab_size}), got {outside[:1]}",
-        )
-        most = params.logprobs or 0
-        require(most <= vocab_size, f"logprobs must be at most {vocab_size}, got {most}")
-        require(
-            not params.stop or self.tokenizer.has_text,
-            f"stop strings need a tokenizer, and {self.model_dir} has no tokenizer.json; "
-            "use stop_token_ids",
-        )
-        wanted = room if params.max_tokens is None else min(params.max_tokens, room)
-        end_ids = set(params.stop_token_ids)
-        if not params.ignore_eos:
-            end_ids.update(self.generation.eos_token_ids)
-        return Request(
-            prompt=prompt if isinstance(prompt, str) else None,
-            token_ids=token_ids,
-            params=params,
-            seed=choose_seed(params.seed),
-            end_ids=frozenset(end_ids),
-            max_new_tokens=wanted,
-            first_handle=first_handle,
-        )
-
-    def tokenize(self, where: str, prompt: Prompt) -> tuple[int, ...]:
-        if isinstance(prompt, str):
-            require(bool(prompt), f"{where} must not be empty")
-            token_ids = tuple(self.tokenizer.encode(prompt))
-        else:
-            token_ids = tuple(int(token) for token in prompt)
-        require(bool(token_ids), f"{where} must have at least one token, got none")
-        return token_ids
-
     def refuse_weights_that_cannot_fit(self) -> None:
         size = metering.weight_bytes(self.config)
         limit = self.memory_limit if self.memory_limit is not None else available_bytes()
@@ -249,11 +236,6 @@ class LLM:
         return int(available_bytes() * SHARE_OF_AVAILABLE)
 
 
-def require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
-
-
 def wishes(requests: Sequence[Request]) -> list[Wish]:
     """One for each distinct prompt."""
     samples: Counter[tuple[int, ...]] = Counter()
@@ -263,28 +245,6 @@ def wishes(requests: Sequence[Request]) -> list[Wish]:
         most = longest.get(request.token_ids, 0)
         longest[request.token_ids] = max(most, request.max_new_tokens)
     return [Wish(len(ids), n, longest[ids]) for ids, n in samples.items()]
-
-
-def list_of_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    if isinstance(prompts, str):
-        return [prompts]
-    listed = list(prompts)
-    if listed and all(isinstance(item, int) for item in listed):
-        return [listed]  # type: ignore[list-item]
-    return listed  # type: ignore[return-value]
-
-
-def list_of_params(
-    params: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
-) -> list[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * num_prompts
-    require(
-        len(params) == num_prompts,
-        f"params must be one SamplingParams or one for each of {num_prompts} prompts, "
-        f"got {len(params)}",
-    )
-    return list(params)
 
 
 def request_output(request: Request, outputs: list[CompletionOutput]) -> RequestOutput:

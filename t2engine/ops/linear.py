@@ -43,7 +43,8 @@ class PackedWeight:
 
 
 def pack_weight(weight: Tensor) -> PackedWeight:
-    return pack_strips(*weight.shape, [weight])
+    N, K = weight.shape
+    return pack_strips(N, K, [weight])
 
 
 def pack_strips(N: int, K: int, strips: Iterable[Tensor]) -> PackedWeight:

@@ -86,6 +86,16 @@ def test_same_samples_in_any_company(
     assert bits(outputs[-1], n) == alone[:n]
 
 
+def test_extend_adds_samples_and_changes_none(llm: LLM, alone: list[tuple]) -> None:
+    first = draw(llm, [PROMPT], 24)[0]
+    more = llm.extend(first, 64)
+    assert bits(more, 64) == alone
+    assert [sample.index for sample in more.outputs] == list(range(64))
+    assert more.outputs[:24] == first.outputs
+    with pytest.raises(ValueError, match="n must be more than the 24 samples there are, got 24"):
+        llm.extend(first, 24)
+
+
 def test_neighbouring_seeds_share_nothing(llm: LLM) -> None:
     first, second = (draw(llm, [PROMPT], 32, seed=seed)[0].outputs for seed in (0, 1))
     assert not {s.token_ids for s in first} & {s.token_ids for s in second}

@@ -153,6 +153,25 @@ def test_stream_yields_each_sample_once_as_it_ends(llm: LLM) -> None:
         assert f.output.token_ids == whole[f.prompt_index].outputs[f.output.index].token_ids
 
 
+def test_a_plan_that_cannot_fit_is_refused_before_the_first_sample(tiny_dir: Path) -> None:
+    llm = LLM(tiny_dir, memory_limit=LLM(tiny_dir).model.nbytes + 1000)
+    with pytest.raises(ValueError, match="memory plan does not fit"):
+        llm.stream([PROMPT])
+
+
+def test_chat_is_the_template_then_generate(tmp_path: Path) -> None:
+    llm = LLM(write_tiny_model(tmp_path, "qwen2"))
+    messages = [{"role": "user", "content": "the number"}]
+    with pytest.raises(ValueError, match="has no chat template"):
+        llm.chat(messages)
+    template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    (tmp_path / "chat_template.jinja").write_text(template)
+    params = SamplingParams(n=2, seed=1, max_tokens=5)
+    [answer] = llm.chat(messages, params)
+    [same] = llm.generate(["[user] the number\n"], params)
+    assert [s.token_ids for s in answer.outputs] == [s.token_ids for s in same.outputs]
+
+
 def test_prompts_come_in_every_form(llm: LLM) -> None:
     ids = llm.tokenizer.encode(PROMPT)
     params = SamplingParams(seed=0, max_tokens=3)
