@@ -73,6 +73,7 @@ def decode(
             batch.row_slot,
             seen,
             model.scale,
+            threads=model.threads,
         )
         return attended
 
@@ -119,7 +120,13 @@ def prefill_pieces(model: Transformer, prefix: PrefixStore, pieces: Sequence[Pie
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         prefix.write(layer, columns, k, v)
         attended: Tensor = ops.prefill_attention(
-            q, prefix.keys[layer], prefix.values[layer], query_bounds, key_bounds, model.scale
+            q,
+            prefix.keys[layer],
+            prefix.values[layer],
+            query_bounds,
+            key_bounds,
+            model.scale,
+            threads=model.threads,
         )
         return attended
 

@@ -87,7 +87,7 @@ class LLM:
         self.max_num_seqs = max_num_seqs
         self.memory_limit = memory_limit
         self.refuse_weights_that_cannot_fit()
-        self.model = Transformer(self.config, weights)
+        self.model = Transformer(self.config, weights, self.threads)
         return_free_memory()  # what packing the weights took
 
     def generate(
@@ -188,7 +188,7 @@ class LLM:
     def samples(self, run: Run) -> Iterator[Sample]:
         finished = run.finished()
         while True:
-            with torch_threads(self.threads), torch.inference_mode():
+            with one_torch_thread(), torch.inference_mode():
                 sample = next(finished, None)
             if sample is None:
                 return
@@ -259,13 +259,16 @@ def request_output(request: Request, outputs: list[CompletionOutput]) -> Request
 
 
 @contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Run with this many threads, and leave torch's own setting as it was."""
+def one_torch_thread() -> Iterator[None]:
+    """torch's own part of a step is small copies: a second thread would cost more than it does.
+
+    The kernels have their own threads. torch's setting is left as it was.
+    """
     before = torch.get_num_threads()
-    if before == threads:
+    if before == 1:
         yield
         return
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -180,7 +180,7 @@ class Run:
             logits = logits.clone()
             for i in adjusted:
                 adjust_logits(logits[i], samples[i].request, samples[i].token_ids)
-        drawn = params.draw(logits, self.num_tokens[slots])
+        drawn = params.draw(logits, self.num_tokens[slots], self.model.threads)
         self.last_token[slots] = drawn.tokens
         self.num_tokens[slots] += 1
         self.record(samples, raw, drawn)

@@ -40,11 +40,17 @@ class RowParams:
     prompt: Tensor
     sample: Tensor
 
-    def draw(self, logits: Tensor, step: Tensor) -> Drawn:
+    def draw(self, logits: Tensor, step: Tensor, threads: int) -> Drawn:
         """logits [R, V]; step [R] int64 counts the tokens drawn before."""
-        uniform = ops.philox_uniform(self.seed, self.prompt, self.sample, step)
+        uniform = ops.philox_uniform(self.seed, self.prompt, self.sample, step, threads=threads)
         tokens, logprobs = ops.sample_tokens(
-            logits, self.temperature, self.top_k, self.top_p, self.min_p, uniform
+            logits,
+            self.temperature,
+            self.top_k,
+            self.top_p,
+            self.min_p,
+            uniform,
+            threads=threads,
         )
         return Drawn(tokens, logprobs)
 

@@ -39,9 +39,10 @@ class Projection:
 
     weight: PackedWeight
     bias: Tensor | None
+    threads: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+        return ops.linear(x, self.weight, self.bias, threads=self.threads)
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class Layer:
 class Transformer:
     """Weights in their final place, and the forward pass."""
 
-    def __init__(self, config: ModelConfig, weights: WeightFiles) -> None:
+    def __init__(self, config: ModelConfig, weights: WeightFiles, threads: int) -> None:
         self.config = config
+        self.threads = threads
         self.scale = 1 / math.sqrt(config.head_dim)
-        self.layers = [read_layer(weights, i) for i in range(config.num_layers)]
+        self.layers = [read_layer(weights, i, threads) for i in range(config.num_layers)]
         self.final_norm = weights.load_affine("final_norm")
-        self.lm_head = load_packed(weights, "lm_head")
+        self.lm_head = Projection(load_packed(weights, "lm_head"), None, threads)
         # A tied embedding is read out of the output projection: the weights are held once.
         self.embed = None if config.tied_embeddings else weights.load("embed")
         self.inverse_frequencies = inverse_frequencies(config)
@@ -95,11 +97,11 @@ class Transformer:
                 yield from present(norm.weight, norm.bias)
             yield from present(layer.q_norm, layer.k_norm)
         yield from present(self.final_norm.weight, self.final_norm.bias, self.embed)
-        yield from (self.lm_head.panels, self.cos, self.sin)
+        yield from (self.lm_head.weight.panels, self.cos, self.sin)
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states after the last layer, before the final norm."""
-        x = self.lm_head.rows(tokens) if self.embed is None else self.embed[tokens]
+        x = self.lm_head.weight.rows(tokens) if self.embed is None else self.embed[tokens]
         cos, sin = self.cos[positions], self.sin[positions]
         for index, layer in enumerate(self.layers):
             attended = self.attention(index, layer, self.norm(x, layer.attn_norm), cos, sin, attend)
@@ -111,7 +113,7 @@ class Transformer:
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return ops.linear(self.norm(hidden, self.final_norm), self.lm_head, None)
+        return self.lm_head(self.norm(hidden, self.final_norm))
 
     def attention(
         self, index: int, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend
@@ -122,32 +124,35 @@ class Transformer:
         q, k, v = (part.contiguous() for part in qkv.split(heads, dim=1))
         if layer.q_norm is not None and layer.k_norm is not None:
             q, k = self.head_norm(q, layer.q_norm), self.head_norm(k, layer.k_norm)
-        q = ops.rotary_embedding(q, cos, sin)
-        k = ops.rotary_embedding(k, cos, sin)
+        q = ops.rotary_embedding(q, cos, sin, threads=self.threads)
+        k = ops.rotary_embedding(k, cos, sin, threads=self.threads)
         attended = attend(index, q, k, v)  # [T, H, D]
         return layer.out(attended.view(T, -1))
 
     def head_norm(self, x: Tensor, weight: Tensor) -> Tensor:
         rows = x.view(-1, self.config.head_dim)
-        return ops.rms_norm(rows, weight, self.config.norm_eps).view_as(x)
+        return ops.rms_norm(rows, weight, self.config.norm_eps, threads=self.threads).view_as(x)
 
     def norm(self, x: Tensor, norm: Affine) -> Tensor:
+        eps = self.config.norm_eps
         if norm.bias is None:
-            return ops.rms_norm(x, norm.weight, self.config.norm_eps)
-        return ops.layer_norm(x, norm.weight, norm.bias, self.config.norm_eps)
+            return ops.rms_norm(x, norm.weight, eps, threads=self.threads)
+        return ops.layer_norm(x, norm.weight, norm.bias, eps, threads=self.threads)
 
     def mlp(self, layer: Layer, x: Tensor) -> Tensor:
         x = layer.up(x)
         if self.config.gated_mlp:
-            return layer.down(ops.silu_mul(x))
-        return layer.down(ops.gelu(x, self.config.activation == "gelu_tanh"))
+            return layer.down(ops.silu_mul(x, threads=self.threads))
+        tanh = self.config.activation == "gelu_tanh"
+        return layer.down(ops.gelu(x, tanh, threads=self.threads))
 
 
-def read_layer(weights: WeightFiles, index: int) -> Layer:
+def read_layer(weights: WeightFiles, index: int, threads: int) -> Layer:
     name = f"layers.{index}"
 
     def projection(part: str) -> Projection:
-        return Projection(load_packed(weights, f"{name}.{part}.weight"), optional(f"{part}.bias"))
+        packed = load_packed(weights, f"{name}.{part}.weight")
+        return Projection(packed, optional(f"{part}.bias"), threads)
 
     def optional(part: str) -> Tensor | None:
         return weights.load(f"{name}.{part}") if f"{name}.{part}" in weights.names else None

@@ -43,7 +43,8 @@ class Op:
     def backends(self) -> tuple[str, ...]:
         return (*self.native, "torch")
 
-    def __call__(self, *inputs: Any, backend: str | None = None) -> Any:
+    def __call__(self, *inputs: Any, backend: str | None = None, threads: int | None = None) -> Any:
+        """threads: of the C++ backend; None takes torch.get_num_threads()."""
         self.check(*inputs)
         device = next(x.device.type for x in inputs if isinstance(x, Tensor))
         if backend is None:
@@ -53,7 +54,7 @@ class Op:
         function = self.load(backend)
         outputs = self.outputs(*inputs)
         if backend == "cpp":
-            function(*outputs, *inputs, torch.get_num_threads())
+            function(*outputs, *inputs, threads or torch.get_num_threads())
         else:
             function(*outputs, *inputs)
         return outputs[0] if len(outputs) == 1 else outputs

@@ -18,7 +18,7 @@ from t2engine.model.weights import open_weights
 
 def load_ours(model_dir: Path) -> Transformer:
     config = read_config(model_dir)
-    model = Transformer(config, open_weights(model_dir, config))
+    model = Transformer(config, open_weights(model_dir, config), threads=1)
     model.reserve(config.max_context_len)
     return model
 
