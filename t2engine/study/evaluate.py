@@ -10,7 +10,6 @@ Raises: ValueError when a directory holds no finished run.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -23,7 +22,7 @@ from t2engine.engine.llm import LLM
 from t2engine.schema import Observation, RequestOutput, SamplingParams
 from t2engine.study.checkpoint import load_model
 from t2engine.study.task import COMPLETION_TOKENS, Question, check, held_out_questions
-from t2engine.study.training import RECORD, gold_losses
+from t2engine.study.training import RECORD, gold_losses, read_record
 
 NUM_QUESTIONS = 256
 NUM_SAMPLES = 64
@@ -46,7 +45,7 @@ def evaluate(
     sample: Sampler = sample_with_engine,
 ) -> list[Observation]:
     """One observation per question of the run in `model_dir`."""
-    record = json.loads((model_dir / RECORD).read_text(encoding="utf-8"))
+    record = read_record(model_dir)
     params = SamplingParams(n=num_samples, temperature=1.0, seed=seed, max_tokens=COMPLETION_TOKENS)
     requests = sample(model_dir, [question.prompt for question in questions], params)
     losses = gold_losses(load_model(model_dir), questions)
@@ -76,10 +75,8 @@ def find_runs(directory: Path) -> list[Path]:
     """The directory if it is a finished run, or else the finished runs in it by N and D."""
     if (directory / RECORD).is_file():
         return [directory]
-    records = {
-        path.parent: json.loads(path.read_text(encoding="utf-8"))
-        for path in directory.glob(f"[!.]*/{RECORD}")
-    }
+    found = [path.parent for path in directory.glob(f"[!.]*/{RECORD}")]
+    records = {path: read_record(path) for path in found}
     if not records:
         raise ValueError(f"{directory} must be a finished run or hold some, found no {RECORD}")
     return sorted(records, key=lambda path: (records[path]["N"], records[path]["D"]))
@@ -94,6 +91,8 @@ def evaluate_ladder(
     sample: Sampler = sample_with_engine,
 ) -> None:
     """Ask every finished run in `directory` the same held-out questions; write a CSV file."""
+    if out.is_dir():
+        raise ValueError(f"{out} must be a file to write, got a directory")
     questions = held_out_questions(num_questions, seed)
     observations: list[Observation] = []
     for model_dir in track(find_runs(directory), description="evaluating"):

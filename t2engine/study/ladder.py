@@ -20,8 +20,8 @@ HEAD_DIM = 16
 CONTEXT_LEN = 64
 
 SIZES = (45_000, 100_000, 280_000, 720_000)  # N aimed at
-TOKENS = (250_000, 500_000, 1_000_000, 2_000_000)
-OVERTRAINED = ((45_000, 4_000_000), (45_000, 8_000_000), (100_000, 4_000_000))  # D/N 40 to 180
+TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
+OVERTRAINED = (45_000, 8_000_000)  # one run more: D/N = 182
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def learning_rate(recipe: Recipe, N: int, done: float) -> float:
 
 
 def build_ladder(recipe: Recipe | None = None) -> list[Run]:
-    """Every size with every token count and the overtrained runs, dearest first."""
-    pairs = [(size, D) for size in SIZES for D in TOKENS] + [*OVERTRAINED]
+    """Every size with every token count and the overtrained run, dearest first."""
+    pairs = [(size, D) for size in SIZES for D in TOKENS] + [OVERTRAINED]
     runs = [build_run(size, D, recipe or Recipe()) for size, D in pairs]
     return sorted(runs, key=lambda run: run.N * run.D, reverse=True)
 

@@ -28,6 +28,7 @@ MAX_OPERAND = 99
 MAX_TOTAL = 9999  # a running total stays within 0 and this
 COMPLETION_TOKENS = MAX_STEPS * (len(str(MAX_TOTAL)) + 1)  # a total and a space or the end, each
 HELD_OUT_SHARE = 16  # one question in this many is held out
+MAX_HELD_OUT = 10_000  # beyond this, drawing different ones gets slow
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def training_questions(seed: int) -> Iterator[Question]:
 
 
 def held_out_questions(count: int, seed: int) -> list[Question]:
-    """`count` different held-out questions."""
+    """`count` different held-out questions.
+
+    Raises: ValueError when there may not be so many.
+    """
+    if count > MAX_HELD_OUT:
+        raise ValueError(f"held-out questions must be at most {MAX_HELD_OUT}, got {count}")
     rng = random.Random(f"held out {seed}")
     chosen: dict[str, Question] = {}
     while len(chosen) < count:

@@ -55,6 +55,8 @@ def train_ladder(runs: list[Run], directory: Path, jobs: int) -> None:
 
     One thread, so that neither the number of cores nor of jobs changes a model.
     """
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} must be a directory or absent, got a file")
     todo = [run for run in runs if not is_finished(run, directory / run.name)]
     context = multiprocessing.get_context("spawn")
     with show_progress() as progress, context.Manager() as manager:
@@ -97,7 +99,7 @@ def is_finished(run: Run, directory: Path) -> bool:
     record = directory / RECORD
     if not record.is_file():
         raise ValueError(f"{directory} must be absent or a finished run, got one without {RECORD}")
-    found = json.loads(record.read_text(encoding="utf-8"))["run"]
+    found = read_record(directory)["run"]
     wanted = json.loads(json.dumps(asdict(run)))  # tuples as lists
     different = sorted(key for key in wanted if found.get(key) != wanted[key])
     if different:
@@ -106,6 +108,19 @@ def is_finished(run: Run, directory: Path) -> bool:
             "choose another directory or remove it"
         )
     return True
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What `training.json` says: the run asked for, and N, D and seconds as they came out."""
+    path = directory / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a JSON object: {error}") from error
+    missing = {"run", "N", "D"} - set(record) if isinstance(record, dict) else {"run", "N", "D"}
+    if missing:
+        raise ValueError(f"{path} must say {', '.join(sorted(missing))}, got none")
+    return dict(record)
 
 
 def train(run: Run, advance: Callable[[int], None]) -> tuple[Llama, dict[str, Any]]:

@@ -45,6 +45,11 @@ def test_totals_and_steps_stay_within_bounds():
         assert set(question.prompt + question.completion) <= set(task.SYMBOLS)
 
 
+def test_no_completion_is_longer_than_samples_may_be():
+    longest = max(len(question.completion) for question in QUESTIONS)
+    assert longest + 1 <= task.COMPLETION_TOKENS <= longest + 2  # and the end token
+
+
 def test_every_number_of_steps_and_every_operation_occurs():
     steps = [question.completion.count(" ") + 1 for question in QUESTIONS]
     for count in range(task.MIN_STEPS, task.MAX_STEPS + 1):

@@ -31,6 +31,7 @@ from t2engine.study.training import (
     batch,
     completion_loss,
     gold_losses,
+    read_record,
     train,
     train_ladder,
 )
@@ -50,10 +51,8 @@ def tiny_run(name: str = "tiny", D: int = 1_000, recipe: Recipe = TINY) -> Run:
 
 def test_ladder_has_every_size_with_every_token_count():
     runs = build_ladder()
-    assert (
-        len({run.name for run in runs}) == len(runs) == len(SIZES) * len(TOKENS) + len(OVERTRAINED)
-    )
-    assert {run.D for run in runs} == {*TOKENS, *(D for _, D in OVERTRAINED)}
+    assert len({run.name for run in runs}) == len(runs) == len(SIZES) * len(TOKENS) + 1
+    assert {run.D for run in runs} == {*TOKENS, OVERTRAINED[1]}
     assert [run.N * run.D for run in runs] == sorted((r.N * r.D for r in runs), reverse=True)
     assert [run.N for run in runs] == [parameter_count(run.config) for run in runs]
     assert min(run.D / run.N for run in runs) < 20
@@ -142,3 +141,12 @@ def test_ladder_is_the_same_with_any_number_of_jobs_and_is_not_repeated(tmp_path
 )
 def test_short(count: int, words: str):
     assert short(count) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "must be a JSON object"), ("[]", "D, N, run"), ('{"N": 1}', "D, run")]
+)
+def test_a_damaged_record_is_refused(text: str, words: str, tmp_path: Path):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_record(tmp_path)
