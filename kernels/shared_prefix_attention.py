@@ -185,16 +185,17 @@ def choose_tiles(element_size: int, head_dim: int, packed_rows: int) -> Tiles:
     if element_size == 4 and head_dim > 128:
         return Tiles(rows=16, keys=16, num_warps=8, num_stages=2, precision="ieee")
     if element_size == 4:
-        return Tiles(16 if few else 32, 32, 4 if few else 8, 2, precision="tf32x3")
+        return Tiles(16 if few or head_dim > 64 else 32, 32, 8, 2, precision="tf32x3")
+    if head_dim > 128:
+        return Tiles(16 if few else 64, 32, 8, 2)
     if few:
-        return Tiles(16, 64 if head_dim <= 128 else 32, 4, 3 if head_dim <= 128 else 2)
-    if head_dim <= 64:
-        return Tiles(64, 64, 4, 3)
-    return Tiles(64, 64 if head_dim <= 128 else 32, 8, 2)
+        return Tiles(16, 64, 4, 3)
+    return Tiles(64, 64, 4 if head_dim <= 64 else 8, 3 if head_dim <= 64 else 2)
 
 
-def suffix_warps(head_dim: int) -> int:
-    return 4 if head_dim <= 128 else 8
+def suffix_options(head_dim: int) -> dict[str, int]:
+    wide = head_dim > 128
+    return {"num_warps": 8 if wide else 4, "num_stages": 2 if wide else 3}
 
 
 def choose_splits(tiles: Tiles, q: Tensor, prefix_k: Tensor, num_prompts: int) -> int:
@@ -254,5 +255,5 @@ def shared_prefix_attention(
         suffix_kernel[(R, H_kv)](
             out, state, lse, q, suffix_k, suffix_v, row_slot, suffix_len,
             splits, S, scale, **head, BLOCK_H=max(16, triton.next_power_of_2(sharers)),
-            BLOCK_N=SUFFIX_KEYS, num_warps=suffix_warps(D), num_stages=3,
+            BLOCK_N=SUFFIX_KEYS, **suffix_options(D),
         )  # fmt: skip

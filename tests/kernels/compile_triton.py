@@ -19,7 +19,7 @@ from t2engine.kernels.shared_prefix_attention import (
     choose_tiles,
     prefix_kernel,
     suffix_kernel,
-    suffix_warps,
+    suffix_options,
 )
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -91,8 +91,7 @@ def prefix(arch: int, dtype: str, head_dim: int, packed_rows: int) -> dict[str, 
 def suffix(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:
     precision = choose_tiles(element_size(dtype), head_dim, 1).precision
     constants = {**heads(head_dim, precision), "BLOCK_H": 16, "BLOCK_N": SUFFIX_KEYS}
-    options = {"num_warps": suffix_warps(head_dim), "num_stages": 3}
-    return compile_kernel(suffix_kernel, arch, dtype, constants, options)
+    return compile_kernel(suffix_kernel, arch, dtype, constants, suffix_options(head_dim))
 
 
 def merge(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def main() -> None:
     for arch, half, head_dims in ((90, "bf16", (64, 128, 256)), (80, "fp16", (128,))):
         for dtype in (half, "fp32"):
             for head_dim in head_dims:
-                one_tile = dtype == "fp32" and head_dim == 256
+                one_tile = dtype == "fp32" and head_dim > 64
                 for packed_rows in (1024,) if one_tile else (16, 1024):
                     print(json.dumps(prefix(arch, dtype, head_dim, packed_rows)), flush=True)
                 print(json.dumps(suffix(arch, dtype, head_dim)), flush=True)
