@@ -1,33 +1,31 @@
 // What both attentions are made of. Every query has a lane of its own and walks the keys in order:
 //
-//     scores = keys queries^T          [keys, strip]       keys read in place, one broadcast each
+//     scores = keys queries^T          [keys, kStrip]
 //     weights = 2^(scores log2(e) - top)
-//     out = out 2^(old top - top) + values^T weights       [head_dim, strip], values in place too
+//     out = out 2^(old top - top) + values^T weights       [head_dim, kStrip]
 //
 // No step mixes lanes. So a query's bits depend on its keys and where their blocks begin, and not
 // on the queries beside it, and they are the same for every width of register.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <new>
-#include <utility>
 
-#include "vector_math.h"
+#include "lane_tile.h"
 
 namespace t2::T2_ISA {
 
-constexpr int kStripVectors = kTilePanels * kParts;
-constexpr int64_t kStrip = kStripVectors * kWidth;  // queries that walk the keys together
-constexpr int64_t kKeyBlock = 128;                  // keys scored before their values are added
-constexpr int64_t kBlockQueries = 256;              // queries of a task: their state stays in L2
+constexpr int64_t kKeyBlock = 128;      // keys scored before their values are added
+constexpr int64_t kBlockQueries = 256;  // queries of a task: their state stays in L2
 constexpr float kLog2E = 1.44269504f;
 constexpr float kNothing = std::numeric_limits<float>::lowest();  // the top of no keys at all
 
-// Uninitialised floats on a cache line's boundary.
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Uninitialised floats on a cache line's boundary, handed out piece by piece.
 class Scratch {
  public:
   explicit Scratch(int64_t count)
@@ -57,11 +55,6 @@ struct State {
   static int64_t floats(int64_t head_dim) { return (head_dim + 2) * kStrip; }
   State(float* data, int64_t head_dim)
       : out(data), top(data + head_dim * kStrip), sum(top + kStrip) {}
-  void clear(int64_t head_dim) const {
-    std::fill_n(out, head_dim * kStrip, 0.0f);
-    std::fill_n(top, kStrip, kNothing);
-    std::fill_n(sum, kStrip, 0.0f);
-  }
 };
 
 // 2^x for x below 127.5, relative error below 1e-7 down to -126 (a minimax polynomial on
@@ -78,67 +71,6 @@ inline Floats exp2(Floats x) {
   p = fma(p, r, broadcast(6.93147203e-1f));
   p = fma(p, r, broadcast(1.0f));
   return add_to_exponent(p, n);
-}
-
-enum class A { kRows, kColumns };  // how a tile walks A: down its rows or its columns
-
-// C[Rows, lanes] = A B for A by rows, C = C rescale + A B for A by columns; B and C have rows of
-// kStrip lanes, rescale one factor a lane.
-template <A Order, int Vectors, int Rows>
-void lane_tile(const float* a, int64_t a_stride, const float* b, int64_t depth, float* c,
-               const float* rescale) {
-  Floats sum[Rows][Vectors];
-#pragma GCC unroll 16
-  for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      sum[row][v] = Order == A::kRows
-                        ? broadcast(0.0f)
-                        : mul(load(c + row * kStrip + v * kWidth), load(rescale + v * kWidth));
-    }
-  }
-  for (int64_t k = 0; k < depth; ++k) {
-    Floats lanes[Vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) lanes[v] = load(b + k * kStrip + v * kWidth);
-#pragma GCC unroll 16
-    for (int row = 0; row < Rows; ++row) {
-      const Floats value =
-          broadcast(Order == A::kRows ? a[row * a_stride + k] : a[k * a_stride + row]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sum[row][v] = fma(value, lanes[v], sum[row][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) store(c + row * kStrip + v * kWidth, sum[row][v]);
-  }
-}
-
-using LaneTile = void (*)(const float*, int64_t, const float*, int64_t, float*, const float*);
-
-template <A Order, int Vectors, int... Rows>
-constexpr std::array<LaneTile, sizeof...(Rows)> lane_tiles(std::integer_sequence<int, Rows...>) {
-  return {lane_tile<Order, Vectors, Rows + 1>...};
-}
-template <A Order, int... Vectors>
-constexpr auto lane_tiles_by_width(std::integer_sequence<int, Vectors...>) {
-  return std::array{
-      lane_tiles<Order, Vectors + 1>(std::make_integer_sequence<int, kTileRows>())...};
-}
-
-// C as in lane_tile, for any number of rows.
-template <A Order>
-inline void lane_product(const float* a, int64_t a_stride, int64_t rows, const float* b,
-                         int64_t depth, float* c, const float* rescale, int vectors) {
-  static constexpr auto kTiles =
-      lane_tiles_by_width<Order>(std::make_integer_sequence<int, kStripVectors>());
-  for (int64_t row = 0; row < rows; row += kTileRows) {
-    const int64_t height = std::min<int64_t>(kTileRows, rows - row);
-    kTiles[vectors - 1][height - 1](a + row * (Order == A::kRows ? a_stride : 1), a_stride, b,
-                                    depth, c + row * kStrip, rescale);
-  }
 }
 
 // Makes weights of scores [count, kStrip] in place, moves the state's top and sum on, and leaves in
@@ -166,26 +98,6 @@ inline void weigh(float* scores, int64_t count, State state, float* rescale, int
   }
 }
 
-// Takes the first `vectors` vectors of a strip over `count` more keys (at most kKeyBlock).
-// visible: how many of these keys each lane sees, or null when it is all. scores: [count, kStrip].
-inline void attend(const float* queries, const float* keys, const float* values, int64_t count,
-                   int64_t head_dim, const float* visible, State state, float* scores,
-                   int vectors) {
-  lane_product<A::kRows>(keys, head_dim, count, queries, head_dim, scores, nullptr, vectors);
-  for (int64_t key = 0; visible != nullptr && key < count; ++key) {
-    for (int64_t lane = 0; lane < vectors * kWidth; lane += kWidth) {
-      // 0 where the lane sees the key, else so low that its weight is exactly 0.
-      const Floats ahead = sub(load(visible + lane), broadcast(static_cast<float>(key + 1)));
-      const Floats mask = min(mul(ahead, broadcast(1e30f)), broadcast(0.0f));
-      float* score = scores + key * kStrip + lane;
-      store(score, add(load(score), mask));
-    }
-  }
-  float rescale[kStrip];
-  weigh(scores, count, state, rescale, vectors);
-  lane_product<A::kColumns>(values, head_dim, head_dim, scores, count, state.out, rescale, vectors);
-}
-
 // The factors that join two states: out = out_a weight_a + out_b weight_b, and sum likewise. No
 // keys at all is a top of kNothing and a sum of 0; joining that to a state leaves the state as it
 // was.
@@ -209,13 +121,6 @@ inline void join(State into, State from, int64_t head_dim) {
   }
 }
 
-// Where the queries of one key head lie in q and out: query i is head i % sharers of row
-// i / sharers, and the first of them is at the pointer this is added to.
-struct QueryLayout {
-  int64_t sharers, row_stride, head_dim;
-  int64_t operator()(int64_t i) const { return i / sharers * row_stride + i % sharers * head_dim; }
-};
-
 inline Floats load_up_to(const float* from, int64_t count) {
   if (count >= kWidth) return load(from);
   float lanes[kWidth] = {};
@@ -229,41 +134,127 @@ inline void store_up_to(float* to, int64_t count, Floats x) {
   std::copy_n(lanes, count, to);
 }
 
-// Queries first to first + kStrip, times scale, as a strip [head_dim, kStrip]; 0 from `count` on.
-inline void pack_strip(const float* q, QueryLayout at, int64_t first, int64_t count, float scale,
-                       float* strip) {
-  for (int64_t lane = 0; lane < kStrip; lane += kWidth) {
-    for (int64_t d = 0; d < at.head_dim; d += kWidth) {
+// Which keys a query sees: query i the first seen_by_first + i / sharers.
+struct Causal {
+  int64_t seen_by_first, sharers;
+  int64_t operator()(int64_t query) const { return seen_by_first + query / sharers; }
+};
+
+// Some queries of one key head: query i is head i % sharers of row i / sharers. They are packed
+// kStrip to a strip, with a state for each strip.
+struct Strips {
+  int64_t queries, sharers, head_dim;
+  int64_t row_stride;  // of q and out
+  float* packed;       // [count, head_dim, kStrip]
+  float* states;       // [count, State::floats(head_dim)]
+
+  int64_t count() const { return ceil_div(queries, kStrip); }
+  int64_t packed_floats() const { return count() * head_dim * kStrip; }
+  int64_t state_floats() const { return count() * State::floats(head_dim); }
+  State state(int64_t strip) const {
+    return State(states + strip * State::floats(head_dim), head_dim);
+  }
+  int64_t offset(int64_t query) const {
+    return query / sharers * row_stride + query % sharers * head_dim;
+  }
+
+  void clear() const;
+  void pack(const float* q, float scale) const;
+  void attend(const float* keys, const float* values, int64_t num_keys, const Causal* causal,
+              float* scores) const;
+  template <typename Write>
+  void unpack(int64_t strip, const float* factor, Write&& write) const;
+};
+
+inline void Strips::clear() const {
+  for (int64_t strip = 0; strip < count(); ++strip) {
+    std::fill_n(state(strip).out, head_dim * kStrip, 0.0f);
+    std::fill_n(state(strip).top, kStrip, kNothing);
+    std::fill_n(state(strip).sum, kStrip, 0.0f);
+  }
+}
+
+// q: the first query. Lanes past the last one are 0.
+inline void Strips::pack(const float* q, float scale) const {
+  for (int64_t first = 0; first < queries; first += kWidth) {
+    float* strip = packed + first / kStrip * head_dim * kStrip + first % kStrip;
+    for (int64_t d = 0; d < head_dim; d += kWidth) {
       Floats x[kWidth];
       for (int i = 0; i < kWidth; ++i) {
-        const int64_t query = first + lane + i;
-        x[i] = query < count ? load_up_to(q + at(query) + d, at.head_dim - d) : broadcast(0.0f);
+        x[i] = first + i < queries ? load_up_to(q + offset(first + i) + d, head_dim - d)
+                                   : broadcast(0.0f);
       }
       transpose(x);
-      const int64_t dims = std::min<int64_t>(kWidth, at.head_dim - d);
+      const int64_t dims = std::min<int64_t>(kWidth, head_dim - d);
       for (int64_t i = 0; i < dims; ++i) {
-        store(strip + (d + i) * kStrip + lane, mul(x[i], broadcast(scale)));
+        store(strip + (d + i) * kStrip, mul(x[i], broadcast(scale)));
       }
     }
   }
 }
 
-// Hands the strip's out, times factor by lane, to write(query, d, dims, values): `dims` values of
-// the query from d on, for queries first to `count`.
+// Lowers the scores [count, kStrip] of keys first_key to first_key + count that a lane does not see
+// so far that their weights are exactly 0. query: the strip's first.
+inline void mask(float* scores, int64_t first_key, int64_t count, const Causal& causal,
+                 int64_t query) {
+  float seen[kStrip];
+  for (int64_t lane = 0; lane < kStrip; ++lane) {
+    seen[lane] = static_cast<float>(causal(query + lane) - first_key);
+  }
+  for (int64_t key = 0; key < count; ++key) {
+    for (int64_t lane = 0; lane < kStrip; lane += kWidth) {
+      const Floats ahead = sub(load(seen + lane), broadcast(static_cast<float>(key + 1)));
+      float* score = scores + key * kStrip + lane;
+      store(score, add(load(score), min(mul(ahead, broadcast(1e30f)), broadcast(0.0f))));
+    }
+  }
+}
+
+// Takes the states on over num_keys keys and values [num_keys, head_dim], a block after another,
+// each read once from memory for all strips. causal: null where every query sees every key.
+// scores: [kKeyBlock, kStrip].
+inline void Strips::attend(const float* keys, const float* values, int64_t num_keys,
+                           const Causal* causal, float* scores) const {
+  for (int64_t key = 0; key < num_keys; key += kKeyBlock) {
+    const float* block_keys = keys + key * head_dim;
+    const float* block_values = values + key * head_dim;
+    for (int64_t strip = 0; strip < this->count(); ++strip) {
+      const int64_t first = strip * kStrip, last = std::min(first + kStrip, queries) - 1;
+      const int64_t seen = causal != nullptr ? std::min(num_keys, (*causal)(last)) : num_keys;
+      const int64_t count = std::min(kKeyBlock, seen - key);
+      if (count <= 0) continue;
+      const int vectors = static_cast<int>(ceil_div(last + 1 - first, kWidth));
+      const float* strip_queries = packed + first * head_dim;
+      lane_product<Storage::kRows>(block_keys, block_values, head_dim, count, strip_queries,
+                                   head_dim, scores, nullptr, vectors);
+      if (causal != nullptr && (*causal)(first) < key + count) {
+        mask(scores, key, count, *causal, first);
+      }
+      float rescale[kStrip];
+      weigh(scores, count, state(strip), rescale, vectors);
+      lane_product<Storage::kColumns>(block_values, block_keys + count * head_dim, head_dim,
+                                      head_dim, scores, count, state(strip).out, rescale, vectors);
+    }
+  }
+}
+
+// Hands a strip's out, times factor [kStrip], to write(query, d, dims, values): `dims` values of
+// the query from d on.
 template <typename Write>
-inline void unpack_strip(State state, int64_t head_dim, const float* factor, int64_t first,
-                         int64_t count, Write&& write) {
-  for (int64_t lane = 0; lane < kStrip && first + lane < count; lane += kWidth) {
+inline void Strips::unpack(int64_t strip, const float* factor, Write&& write) const {
+  const int64_t first = strip * kStrip, end = std::min(first + kStrip, queries);
+  for (int64_t query = first; query < end; query += kWidth) {
+    const int64_t lane = query - first;
     for (int64_t d = 0; d < head_dim; d += kWidth) {
       const int64_t dims = std::min<int64_t>(kWidth, head_dim - d);
       Floats x[kWidth];
       for (int64_t i = 0; i < kWidth; ++i) {
-        x[i] = i < dims ? mul(load(state.out + (d + i) * kStrip + lane), load(factor + lane))
+        x[i] = i < dims ? mul(load(state(strip).out + (d + i) * kStrip + lane), load(factor + lane))
                         : broadcast(0.0f);
       }
       transpose(x);
-      const int64_t queries = std::min<int64_t>(kWidth, count - first - lane);
-      for (int64_t i = 0; i < queries; ++i) write(first + lane + i, d, dims, x[i]);
+      const int64_t some = std::min<int64_t>(kWidth, end - query);
+      for (int64_t i = 0; i < some; ++i) write(query + i, d, dims, x[i]);
     }
   }
 }
