@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -13,22 +14,25 @@
 namespace t2 {
 namespace {
 
-// Regions follow each other within microseconds during decoding: a worker that looks again for
-// this many rounds before sleeping saves the wake-up, and costs an idle machine next to nothing.
-constexpr int kSpinRounds = 4000;
+// Regions follow each other within microseconds during decoding: a worker that keeps looking for
+// this long before it sleeps saves the wake-up, which takes longer than many a region.
+constexpr std::chrono::microseconds kAwake{200};
 
 // One parallel region. Shared with the workers, so that a late one finds a finished region, never
 // a freed one.
 struct Region {
-  void (*body)(void*, int64_t) = nullptr;
-  void* context = nullptr;
-  int64_t num_tasks = 0;
-  int max_workers = 0;
+  Region(int max_workers, int64_t num_tasks, void (*body)(void*, int64_t), void* context)
+      : body(body), context(context), num_tasks(num_tasks), max_workers(max_workers) {}
+
+  void (*const body)(void*, int64_t);
+  void* const context;
+  const int64_t num_tasks;
+  const int max_workers;
   std::atomic<int> workers{0};
   std::atomic<int64_t> next{0};
   std::atomic<int64_t> done{0};
   std::atomic<bool> failed{false};
-  std::exception_ptr error;
+  std::exception_ptr error;  // written by the one task that set failed
 
   void work() {
     for (int64_t task; (task = next.fetch_add(1)) < num_tasks;) {
@@ -40,78 +44,71 @@ struct Region {
       done.fetch_add(1, std::memory_order_release);
     }
   }
+
+  bool finished() const { return done.load(std::memory_order_acquire) == num_tasks; }
 };
 
+// The caller works too, on its own region until no task is left, so a region never waits for a
+// worker to come: regions may be nested, and several callers may share the workers.
 class Pool {
  public:
-  ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-
   void run(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context) {
-    auto region = std::make_shared<Region>();
-    region->body = body;
-    region->context = context;
-    region->num_tasks = num_tasks;
-    region->max_workers = num_threads - 1;
+    const auto region = std::make_shared<Region>(num_threads - 1, num_tasks, body, context);
     {
       std::lock_guard lock(mutex_);
-      while (static_cast<int>(threads_.size()) < num_threads - 1) {
-        threads_.emplace_back([this, seen = generation_.load()] { serve(seen); });
+      for (; num_workers_ < num_threads - 1; ++num_workers_) {
+        std::thread([this, seen = generation_.load()] { serve(seen); }).detach();
       }
       region_ = region;
       generation_.fetch_add(1);
     }
     wake_.notify_all();
     region->work();
-    while (region->done.load(std::memory_order_acquire) < num_tasks) std::this_thread::yield();
+    for (int round = 0; !region->finished(); ++round) {
+      if (round > 1000) std::this_thread::yield();
+    }
     if (region->error) std::rethrow_exception(region->error);
   }
 
  private:
   void serve(uint64_t seen) {
     while (true) {
-      for (int round = 0; round < kSpinRounds && generation_.load() == seen; ++round) {
-        if (round % 64 == 63) std::this_thread::yield();
+      const auto bedtime = std::chrono::steady_clock::now() + kAwake;
+      while (generation_.load() == seen && std::chrono::steady_clock::now() < bedtime) {
+        std::this_thread::yield();
       }
       std::shared_ptr<Region> region;
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return generation_.load() != seen; });
         seen = generation_.load();
-        if (stopping_) return;
         region = region_;
       }
       if (region->workers.fetch_add(1) < region->max_workers) region->work();
     }
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards num_workers_ and region_
   std::condition_variable wake_;
-  std::vector<std::thread> threads_;
+  int num_workers_ = 0;
   std::shared_ptr<Region> region_;
-  std::atomic<uint64_t> generation_{0};
-  bool stopping_ = false;
+  std::atomic<uint64_t> generation_{0};  // of region_
 };
 
-// One pool a process: a forked child has none of its parent's threads and makes its own. Never
-// destroyed, because a worker may still be spinning while the process exits.
+// One pool a process, never destroyed: its threads serve until the process ends. A forked child
+// has none of its parent's threads, and makes its own pool.
 Pool& pool() {
-  static std::mutex mutex;
-  static Pool* instance = nullptr;
-  static pid_t owner = 0;
-  std::lock_guard lock(mutex);
-  if (instance == nullptr || owner != getpid()) {
-    instance = new Pool;
-    owner = getpid();
+  struct Owned {
+    Pool pool;
+    pid_t owner = getpid();
+  };
+  static std::atomic<Owned*> current{nullptr};
+  Owned* seen = current.load();
+  while (seen == nullptr || seen->owner != getpid()) {
+    auto fresh = std::make_unique<Owned>();
+    if (current.compare_exchange_strong(seen, fresh.get())) return fresh.release()->pool;
   }
-  return *instance;
+  return seen->pool;
 }
 
 }  // namespace

@@ -8,9 +8,6 @@
 
 namespace t2 {
 
-// Below this many floating-point operations a region is not worth a second thread.
-constexpr int64_t kFlopsWorthAThread = 200'000;
-
 // Calls body(context, task) once for each task in [0, num_tasks), on at most num_threads threads,
 // and returns when all are done. An exception from a task is rethrown here, once.
 void run_tasks(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context);
@@ -22,14 +19,20 @@ void parallel_for(int num_threads, int64_t num_tasks, Body&& body) {
   run_tasks(num_threads, num_tasks, call, const_cast<std::remove_const_t<Plain>*>(&body));
 }
 
+// A thread that gets less work than this costs more to wake than it saves.
+constexpr int64_t kFlopsWorthAThread = 100'000;
+
+inline int threads_for(int64_t flops, int num_threads) {
+  return static_cast<int>(std::clamp<int64_t>(flops / kFlopsWorthAThread, 1, num_threads));
+}
+
 // Calls body(row) for each row in [0, rows), in tasks of about the same work.
 template <typename Body>
 void parallel_rows(int num_threads, int64_t rows, int64_t flops_per_row, Body&& body) {
   const int64_t rows_per_task =
-      std::max<int64_t>(1, kFlopsWorthAThread / 4 / std::max<int64_t>(1, flops_per_row));
+      std::max<int64_t>(1, kFlopsWorthAThread / 2 / std::max<int64_t>(1, flops_per_row));
   const int64_t num_tasks = (rows + rows_per_task - 1) / rows_per_task;
-  const int threads = rows * flops_per_row < kFlopsWorthAThread ? 1 : num_threads;
-  parallel_for(threads, num_tasks, [&](int64_t task) {
+  parallel_for(threads_for(rows * flops_per_row, num_threads), num_tasks, [&](int64_t task) {
     const int64_t stop = std::min(rows, (task + 1) * rows_per_task);
     for (int64_t row = task * rows_per_task; row < stop; ++row) body(row);
   });

@@ -1,6 +1,6 @@
-// The matrix product under linear and both attentions: C (+)= A B, one accumulator per element of C
-// and one multiply-add per k in rising order, whatever the tile. So an element's bits depend on its
-// row of A and its column of B alone: not on the rows beside it, the tile, or the threads.
+// The matrix product under linear: C = start + A B, with one accumulator per element of C and one
+// multiply-add per k in rising order, whatever the tile. So an element's bits depend on its row of
+// A and its column of B alone: not on the rows beside it, the tile, or the threads.
 #pragma once
 
 #include <algorithm>
@@ -12,91 +12,159 @@
 
 namespace t2::T2_ISA {
 
-constexpr int kPanel = kLanes;  // columns of B in a panel
+constexpr int kPanel = kLanes;    // columns of B in a panel
+constexpr int kMaxPanels = 8;     // of a tile: more streams of B than this gain nothing
+constexpr int kPrefetchRows = 8;  // tiles that share the fetching of one panel of the next tiles
 
-// B as panels of 16 columns: element (k, n) at data[(n / 16) * panel_stride + k * row_stride + n %
-// 16].
-struct Panels {
-  const float* data;
-  int64_t panel_stride;
-  int64_t row_stride;
+// How many panels a tile of so many rows has registers for: its accumulators, the vectors of one
+// operand at one k, and one of the other operand.
+constexpr int tile_panels(int rows) {
+  int panels = 1;
+  while (panels < kMaxPanels) {
+    const int vectors = (panels + 1) * kParts;
+    if (rows * vectors + (rows < vectors ? rows : vectors) + 1 > kRegisters) break;
+    ++panels;
+  }
+  return panels;
+}
+
+// One tile's work. B is panels of 16 columns, one after the other: element (k, n) at
+// b[(n / 16) * depth * 16 + k * 16 + n % 16].
+struct Tile {
+  const float* a;
+  const float* b;
+  int64_t depth;  // also the distance of rows of A
+  float* c;
+  int64_t c_stride;
+  const float* bias;   // of the tile's columns, where the sums start; null for 0
+  const char* ahead;   // memory to bring nearer meanwhile,
+  int64_t ahead_step;  // so many bytes further at each k
 };
 
 // Rows x (NumPanels * 16) elements of C, held in registers over the whole depth.
 template <int Rows, int NumPanels>
-void gemm_tile(const float* a, int64_t a_stride, Panels b, int64_t depth, float* c,
-               int64_t c_stride, bool accumulate) {
+void gemm_tile(const Tile& tile) {
   constexpr int kVectors = NumPanels * kParts;
+  const float *a = tile.a, *b = tile.b;
+  const int64_t depth = tile.depth, ahead_step = tile.ahead_step;
+  const char* ahead = tile.ahead;
   Floats sum[Rows][kVectors];
 #pragma GCC unroll 16
-  for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      sum[row][v] = accumulate ? load(c + row * c_stride + v * kWidth) : broadcast(0.0f);
-    }
+  for (int v = 0; v < kVectors; ++v) {
+    const Floats start = tile.bias ? load(tile.bias + v * kWidth) : broadcast(0.0f);
+#pragma GCC unroll 16
+    for (int row = 0; row < Rows; ++row) sum[row][v] = start;
   }
   for (int64_t k = 0; k < depth; ++k) {
+    __builtin_prefetch(ahead, 0, 2);  // to read, into the second cache
+    ahead += ahead_step;
     Floats column[kVectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      const float* panel = b.data + (v / kParts) * b.panel_stride;
-      column[v] = load(panel + k * b.row_stride + (v % kParts) * kWidth);
+      column[v] = load(b + ((v / kParts) * depth + k) * kPanel + (v % kParts) * kWidth);
     }
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
-      const Floats value = broadcast(a[row * a_stride + k]);
-#pragma GCC unroll 8
+      const Floats value = broadcast(a[row * depth + k]);
+#pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) sum[row][v] = fma(value, column[v], sum[row][v]);
     }
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) store(c + row * c_stride + v * kWidth, sum[row][v]);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v)
+      store(tile.c + row * tile.c_stride + v * kWidth, sum[row][v]);
   }
 }
 
-using TileFunction = void (*)(const float*, int64_t, Panels, int64_t, float*, int64_t, bool);
+using TileFunction = void (*)(const Tile&);
 
-template <int NumPanels, int... Rows>
-constexpr std::array<TileFunction, sizeof...(Rows)> tiles(std::integer_sequence<int, Rows...>) {
-  return {gemm_tile<Rows + 1, NumPanels>...};
+template <int Rows, int... Panels>
+constexpr auto tiles_of_height(std::integer_sequence<int, Panels...>) {
+  return std::array<TileFunction, kMaxPanels>{gemm_tile<Rows, Panels + 1>...};
+}
+template <int... Rows>
+constexpr auto tiles_of_every_height(std::integer_sequence<int, Rows...>) {
+  return std::array{
+      tiles_of_height<Rows + 1>(std::make_integer_sequence<int, tile_panels(Rows + 1)>())...};
+}
+template <int... Rows>
+constexpr auto panels_of_every_height(std::integer_sequence<int, Rows...>) {
+  return std::array{tile_panels(Rows + 1)...};
 }
 
-// The tile for a number of rows in [1, kTileRows].
-template <int NumPanels>
-inline TileFunction tile_for(int64_t rows) {
-  static constexpr auto kTiles = tiles<NumPanels>(std::make_integer_sequence<int, kTileRows>());
-  return kTiles[rows - 1];
+// How rows are cut into tiles: the first `taller` have `height` rows, the others one less.
+struct Tiling {
+  int64_t tiles, height, taller;
+  int64_t panels;  // in the width of a tile
+
+  explicit Tiling(int64_t rows) {
+    static constexpr auto kPanels =
+        panels_of_every_height(std::make_integer_sequence<int, kTileRows>());
+    tiles = std::max<int64_t>(1, (rows + kTileRows - 1) / kTileRows);
+    height = (rows + tiles - 1) / tiles;
+    taller = rows - tiles * (height - 1);
+    panels = kPanels[std::max<int64_t>(0, height - 1)];
+  }
+};
+
+// A tile that would write past the last column: computed beside C, then copied.
+inline void run_edge(TileFunction function, Tile tile, int64_t rows, int64_t panels,
+                     int64_t columns) {
+  float edge[kTileRows * kMaxPanels * kPanel], edge_bias[kMaxPanels * kPanel] = {};
+  float* c = tile.c;
+  const int64_t c_stride = tile.c_stride;
+  tile.c = edge;
+  tile.c_stride = panels * kPanel;
+  if (tile.bias) {
+    std::copy_n(tile.bias, columns, edge_bias);
+    tile.bias = edge_bias;
+  }
+  function(tile);
+  for (int64_t row = 0; row < rows; ++row) {
+    std::copy_n(edge + row * tile.c_stride, columns, c + row * c_stride);
+  }
 }
 
-// C[rows, columns] (+)= A[rows, depth] B[depth, columns], on the calling thread. B has whole
-// panels; C is written up to `columns` only.
-inline void gemm(const float* a, int64_t a_stride, int64_t rows, Panels b, int64_t depth, float* c,
-                 int64_t c_stride, int64_t columns, bool accumulate) {
-  constexpr int64_t kWide = kTilePanels * kPanel;
-  for (int64_t column = 0; column < columns;) {
-    const bool wide = column + kWide <= columns;
-    const int64_t width = wide ? kWide : std::min<int64_t>(kPanel, columns - column);
-    const Panels panels{b.data + (column / kPanel) * b.panel_stride, b.panel_stride, b.row_stride};
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      const int64_t height = std::min<int64_t>(kTileRows, rows - row);
-      const TileFunction tile = wide ? tile_for<kTilePanels>(height) : tile_for<1>(height);
-      float* to = c + row * c_stride + column;
-      if (width % kPanel == 0) {
-        tile(a + row * a_stride, a_stride, panels, depth, to, c_stride, accumulate);
-        continue;
+// C[rows, columns] = bias + A[rows, depth] B[depth, columns], on the calling thread. While a panel
+// is multiplied, the next one is fetched, up to b_end: with few rows, memory takes the time.
+inline void gemm(const float* a, int64_t rows, const float* b, const float* b_end, int64_t depth,
+                 float* c, int64_t c_stride, int64_t columns, const float* bias) {
+  static constexpr auto kTiles =
+      tiles_of_every_height(std::make_integer_sequence<int, kTileRows>());
+  const Tiling tiling(rows);
+  const int64_t fetching_tiles = std::min(tiling.tiles, kPrefetchRows * tiling.panels);
+  const int64_t width = tiling.panels * kPanel;
+  const int64_t ahead_step = static_cast<int64_t>(sizeof(float)) * width / fetching_tiles;
+  for (int64_t column = 0; column < columns; column += width) {
+    const int64_t here = std::min(width, columns - column);
+    const int64_t panels = (here + kPanel - 1) / kPanel;
+    const float* next = b + (column + width) * depth;
+    Tile tile{a,
+              b + column * depth,
+              depth,
+              c + column,
+              c_stride,
+              bias ? bias + column : nullptr,
+              reinterpret_cast<const char*>(next),
+              ahead_step};
+    for (int64_t i = 0; i < tiling.tiles; ++i) {
+      const int64_t height = tiling.height - (i >= tiling.taller);
+      if (i == fetching_tiles || next >= b_end) {
+        tile.ahead = reinterpret_cast<const char*>(tile.b);
+        tile.ahead_step = 0;
       }
-      float edge[kTileRows * kPanel] = {};
-      for (int64_t i = 0; accumulate && i < height; ++i) {
-        std::copy_n(to + i * c_stride, width, edge + i * kPanel);
+      const TileFunction function = kTiles[height - 1][panels - 1];
+      if (here == panels * kPanel) {
+        function(tile);
+      } else {
+        run_edge(function, tile, height, panels, here);
       }
-      tile(a + row * a_stride, a_stride, panels, depth, edge, kPanel, accumulate);
-      for (int64_t i = 0; i < height; ++i) {
-        std::copy_n(edge + i * kPanel, width, to + i * c_stride);
-      }
+      tile.a += height * depth;
+      tile.c += height * c_stride;
+      tile.ahead += tile.ahead_step * depth;
     }
-    column += width;
   }
 }
 

@@ -8,6 +8,7 @@ namespace t2::avx2 {
 inline bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 constexpr int kWidth = 8;       // floats in one Floats
+constexpr int kRegisters = 16;  // of Floats
 constexpr int kTileRows = 6;    // rows of a GEMM tile: 6 x 2 accumulators of 16 registers
 constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 

@@ -11,6 +11,7 @@ inline bool supported() {
 }
 
 constexpr int kWidth = 16;      // floats in one Floats
+constexpr int kRegisters = 32;  // of Floats
 constexpr int kTileRows = 12;   // rows of a GEMM tile: 12 x 2 accumulators of 32 registers
 constexpr int kTilePanels = 2;  // panels of 16 columns in a GEMM tile
 

@@ -11,7 +11,8 @@ namespace t2::portable {
 inline bool supported() { return true; }
 
 constexpr int kWidth = 8;       // floats in one Floats
-constexpr int kTileRows = 4;    // rows of a GEMM tile
+constexpr int kRegisters = 8;   // of Floats, when they are pairs of SSE registers
+constexpr int kTileRows = 2;    // rows of a GEMM tile
 constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 
 struct Floats {
