@@ -5,31 +5,34 @@
 PYTHON ?= python3
 PIP_TORCH ?=
 BIN := .venv/bin
-STAMP := .venv/.t2engine-built
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py CMakeLists.txt $(shell find csrc -type f)
 
-build: $(STAMP)
+build: .venv/.t2-dev
 
 # A torch that works outside is used as it is (a GPU machine's own build); else the CPU wheel.
-.venv/.torch: requirements-cpu.txt
-	@if $(PYTHON) -c 'import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8))' 2>/dev/null; then \
+.venv/.t2-torch: requirements-cpu.txt
+	@if $(PYTHON) -c 'import torch, sys; \
+	    sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8))' 2>/dev/null; then \
 	  $(PYTHON) -m venv --system-site-packages .venv; \
 	else \
-	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH) \
-	    -r requirements-cpu.txt; \
+	  echo 'installing torch ...' && $(PYTHON) -m venv .venv && \
+	  $(PIP) $(PIP_TORCH) -r requirements-cpu.txt; \
 	fi
 	@touch $@
 
-$(STAMP): .venv/.torch $(SOURCES)
-	@echo 'installing what the build and the tests need, then building the extension ...'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  'setuptools>=77' wheel 'pybind11>=2.13' 'cmake>=3.22' ninja
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet \
-	  --disable-pip-version-check --no-build-isolation -e '.[dev]'
+.venv/.t2-core: .venv/.t2-torch $(SOURCES)
+	@echo 'installing what t2engine needs and building its extension ...'
+	@$(PIP) 'setuptools>=77' wheel 'pybind11>=2.13' 'cmake>=3.22' ninja
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-build-isolation -e .
 	@touch $@
 
-run: build
+.venv/.t2-dev: .venv/.t2-core
+	@echo 'installing what the tests need ...'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+run: .venv/.t2-core
 	@$(BIN)/t2 demo
 
 test: build

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-PLAN_BUDGET = 1e15  # FLOPs
+PLAN_BUDGET = 1e13  # FLOPs: near what the ladder's own models cost
+PLAN_QUESTIONS = 1e5
 
 
 def demo(
@@ -39,5 +40,6 @@ def demo(
         return
     gold = [question.completion for question in result.questions]
     print_demo(result.model, gold, result.outputs, result.num_correct, result.pass_at_k)
-    print(f"what a budget of {PLAN_BUDGET:g} FLOPs should buy (t2 plan --budget {PLAN_BUDGET:g})")
-    plan(budget=PLAN_BUDGET)
+    command = f"t2 plan --budget {PLAN_BUDGET:.0e} --questions {PLAN_QUESTIONS:.0e}"
+    print(f"\nwhat a budget should buy, by a ladder of models trained on this task ({command})\n")
+    plan(budget=PLAN_BUDGET, questions=PLAN_QUESTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +40,7 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
 
 
 def plan_table(report: PlanReport, choice: LawChoice) -> Group:
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("T²", justify="right")
     table.add_column("compute-optimal", justify="right")
@@ -54,10 +55,10 @@ def plan_table(report: PlanReport, choice: LawChoice) -> Group:
 
 def _column(plan: Plan, report: PlanReport) -> dict[str, str]:
     return {
-        "parameters N": f"{plan.N:.3g}",
-        "training tokens D": f"{plan.D:.3g}",
-        "tokens per parameter D/N": f"{plan.tokens_per_parameter:.3g}",
-        "samples per question k": f"{plan.k:.3g}",
+        "parameters N": count(plan.N),
+        "training tokens D": count(plan.D),
+        "tokens per parameter D/N": count(plan.tokens_per_parameter),
+        "samples per question k": count(plan.k),
         "predicted pass@k": f"{plan.pass_at_k:.4g}",
         "training FLOPs": _cost(plan.train_flops, plan, report),
         "inference FLOPs": _cost(plan.inference_flops, plan, report),
@@ -80,6 +81,17 @@ def _title(report: PlanReport) -> str:
         served = f"{budget.inference:.3g} FLOPs per question"
         return f"{budget.train:.3g} FLOPs to train, {served}, {tokens}"
     return f"{budget.total:.3g} FLOPs in all, {demand.questions:,.0f} questions, {tokens}"
+
+
+def count(value: float) -> str:
+    """Three digits, with a letter from a million on: 29,500 or 283M; beyond that as a power."""
+    if value < 1e6:
+        rounded = float(f"{value:.3g}")
+        return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
+    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if scale <= value < 1000 * scale:
+            return f"{value / scale:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _cost(flops: float, plan: Plan, report: PlanReport) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from t2engine.schema import RequestOutput, SampleCost
@@ -28,66 +29,61 @@ def print_samples(outputs: Sequence[RequestOutput]) -> None:
 
 
 def escape(value: object) -> str:
-    from rich.markup import escape as escape_markup
-
     return escape_markup(str(value))
 
 
+# Heading, unit, and the value in a cost.
+COLUMNS: dict[str, tuple[str, Callable[[SampleCost], float]]] = {
+    "prefill": ("FLOP", lambda cost: cost.prefill_flops),
+    "decode": ("FLOP", lambda cost: cost.decode_flops),
+    "read alone": ("B", lambda cost: cost.logical_bytes),
+    "read shared": ("B", lambda cost: cost.physical_bytes),
+    "time": ("s", lambda cost: cost.seconds),
+}
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"))
+
+
 def cost_table(outputs: Sequence[RequestOutput], most: int = MOST_SHOWN) -> Table:
-    """What one sample of each prompt cost on average, and all together in total."""
-    table = Table(title="cost per sample", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("prompt", no_wrap=True, max_width=32)
-    for name in ("samples", "tokens", "prefill", "decode", "read if alone", "read shared", "time"):
-        table.add_column(name, justify="right")
-    for output in outputs[:most]:
-        tokens = sum(len(sample.token_ids) for sample in output.outputs)
-        name = escape(output.prompt or f"{len(output.prompt_token_ids)} tokens")
-        table.add_row(name, *cost_cells(output.cost, len(output.outputs), tokens))
-    if len(outputs) > most:
-        table.add_row(f"... and {len(outputs) - most} more prompts", *[""] * 7)
+    """What one sample of each prompt cost on average, and one of all prompts together."""
+    shown = [(name_of(output), [output]) for output in outputs[:most]]
     if len(outputs) > 1:
-        samples = sum(len(output.outputs) for output in outputs)
-        tokens = sum(len(s.token_ids) for output in outputs for s in output.outputs)
-        table.add_section()
-        cells = total_cells([output.cost for output in outputs], samples, tokens)
-        table.add_row("all prompts", *cells)
+        shown.append((f"all {len(outputs)} prompts", list(outputs)))
+    rows = [(name, averages(group)) for name, group in shown]
+    table = Table(title="cost per sample", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("prompt", no_wrap=True, max_width=24)
+    table.add_column("samples", justify="right")
+    table.add_column("tokens", justify="right")
+    scales = {}
+    for column, (unit, _) in COLUMNS.items():
+        scale, prefix = scale_for(max(row[column] for _, row in rows))
+        scales[column] = scale
+        table.add_column(f"{column}\n{prefix}{unit}", justify="right")
+    for name, row in rows:
+        if name.startswith("all ") and len(outputs) > 1:
+            table.add_section()
+        cells = [f"{row[column] / scale:,.3g}" for column, scale in scales.items()]
+        table.add_row(escape(name), f"{row['samples']:,.0f}", f"{row['tokens']:.1f}", *cells)
     table.caption = (
-        "FLOPs of matrix products, bytes of weights, keys and values; the prompt's one prefill is "
-        "divided among its samples"
+        "matrix FLOPs; bytes of weights, keys and values, as if each sample read its own prompt, "
+        "and as shared; a prompt's one prefill is divided among its samples"
     )
     return table
 
 
-def cost_cells(cost: SampleCost, samples: int, tokens: int) -> list[str]:
-    return [
-        f"{samples:,}",
-        f"{tokens / samples:.1f}",
-        si(cost.prefill_flops / samples, "FLOP"),
-        si(cost.decode_flops / samples, "FLOP"),
-        si(cost.logical_bytes / samples, "B"),
-        si(cost.physical_bytes / samples, "B"),
-        si(cost.seconds / samples, "s"),
-    ]
+def name_of(output: RequestOutput) -> str:
+    return output.prompt or f"{len(output.prompt_token_ids)} tokens"
 
 
-def total_cells(costs: Sequence[SampleCost], samples: int, tokens: int) -> list[str]:
-    return [
-        f"{samples:,}",
-        f"{tokens / samples:.1f}",
-        si(sum(c.prefill_flops for c in costs) / samples, "FLOP"),
-        si(sum(c.decode_flops for c in costs) / samples, "FLOP"),
-        si(sum(c.logical_bytes for c in costs) / samples, "B"),
-        si(sum(c.physical_bytes for c in costs) / samples, "B"),
-        si(sum(c.seconds for c in costs) / samples, "s"),
-    ]
+def averages(outputs: Sequence[RequestOutput]) -> dict[str, float]:
+    """The columns of one row, per sample, in FLOPs, bytes and seconds."""
+    samples = sum(len(output.outputs) for output in outputs)
+    tokens = sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
+    row = {"samples": float(samples), "tokens": tokens / samples}
+    for column, (_, value) in COLUMNS.items():
+        row[column] = sum(value(output.cost) for output in outputs) / samples
+    return row
 
 
-def si(value: float, unit: str) -> str:
-    """Three significant digits with a decimal prefix: 1.23 GFLOP."""
-    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    for factor, prefix in ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+def scale_for(largest: float) -> tuple[float, str]:
+    """The decimal prefix in which the largest of a column has one to three digits."""
+    return next(((scale, p) for scale, p in PREFIXES if largest >= scale), (1e-6, "µ"))
