@@ -16,12 +16,11 @@ void merge_states_cuda(Tensor<float, 3>, Tensor<float, 2>, Tensor<const float, 3
   refuse();
 }
 
-void shared_prefix_attention_cuda(Tensor<float, 3>, Tensor<const float, 3>,
-                                  Tensor<const float, 3>, Tensor<const float, 3>,
-                                  Tensor<const int64_t, 2>, Tensor<const int64_t, 1>,
-                                  Tensor<const float, 4>, Tensor<const float, 4>,
-                                  Tensor<const int64_t, 1>, Tensor<const int64_t, 1>, float,
-                                  void*) {
+void shared_prefix_attention_cuda(Tensor<float, 3>, Tensor<const float, 3>, Tensor<const float, 3>,
+                                  Tensor<const float, 3>, Tensor<const int64_t, 2>,
+                                  Tensor<const int64_t, 1>, Tensor<const float, 4>,
+                                  Tensor<const float, 4>, Tensor<const int64_t, 1>,
+                                  Tensor<const int64_t, 1>, float, void*) {
   refuse();
 }
 

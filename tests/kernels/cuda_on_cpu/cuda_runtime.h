@@ -1,6 +1,6 @@
 // Just enough of CUDA to run csrc/cuda on a CPU: the threads of a block are fibers that take turns,
-// switching only where a barrier makes them wait. A barrier that not all of them reach, a write past
-// the shared memory asked for, and a misaligned copy are errors. Memory nobody wrote is nan.
+// switching only where a barrier makes them wait. A barrier that not all of them reach, a write
+// past the shared memory asked for, and a misaligned copy are errors. Memory nobody wrote is nan.
 #pragma once
 
 #include <ucontext.h>
@@ -29,8 +29,7 @@ struct alignas(16) float4 {
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
   dim3() = default;
-  dim3(int64_t x, int64_t y = 1, int64_t z = 1)
-      : x(unsigned(x)), y(unsigned(y)), z(unsigned(z)) {}
+  dim3(int64_t x, int64_t y = 1, int64_t z = 1) : x(unsigned(x)), y(unsigned(y)), z(unsigned(z)) {}
 };
 
 using cudaStream_t = void*;
