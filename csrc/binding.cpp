@@ -44,8 +44,9 @@ bool read_tensor(py::handle source, Tensor<T, Rank>& view, const char* device_fl
   using Plain = std::remove_const_t<T>;
   if (!py::hasattr(source, "data_ptr")) return false;
   const py::tuple shape = source.attr("shape");
-  if (py::object(source.attr("dtype")).ptr() != torch_dtype<Plain>().ptr() || py::len(shape) != Rank ||
-      !source.attr(device_flag).cast<bool>() || !source.attr("is_contiguous")().cast<bool>()) {
+  if (py::object(source.attr("dtype")).ptr() != torch_dtype<Plain>().ptr() ||
+      py::len(shape) != Rank || !source.attr(device_flag).cast<bool>() ||
+      !source.attr("is_contiguous")().cast<bool>()) {
     throw py::type_error("expected a dense " + std::string(kDtypeName<Plain>) + " tensor of " +
                          std::to_string(Rank) + " dimensions (" + (device_flag + 3) + "), got " +
                          std::string(py::str(source.attr("dtype"))) + " " +
@@ -199,12 +200,11 @@ void* current_stream() {
 }
 
 void bind_cuda(py::module_& module) {
-  module.def("merge_states_cuda",
-             [](Device<float, 3> out, Device<float, 2> lse, Device<const float, 3> out_a,
-                Device<const float, 2> lse_a, Device<const float, 3> out_b,
-                Device<const float, 2> lse_b) {
-               merge_states_cuda(out, lse, out_a, lse_a, out_b, lse_b, current_stream());
-             });
+  module.def("merge_states_cuda", [](Device<float, 3> out, Device<float, 2> lse,
+                                     Device<const float, 3> out_a, Device<const float, 2> lse_a,
+                                     Device<const float, 3> out_b, Device<const float, 2> lse_b) {
+    merge_states_cuda(out, lse, out_a, lse_a, out_b, lse_b, current_stream());
+  });
   module.def("shared_prefix_attention_cuda",
              [](Device<float, 3> out, Device<const float, 3> q, Device<const float, 3> prefix_k,
                 Device<const float, 3> prefix_v, Device<const int64_t, 2> prefix_bounds,

@@ -128,7 +128,9 @@ class Meter:
         weights = num_steps * split(weight_bytes(self.config), len(samples))
         own = weights + key_bytes * (own_keys + num_steps)  # read, and one written a step
         self.logical_bytes[samples] += own + key_bytes * num_steps * row_prefix
-        shared = [split(key_bytes * int(n), int(r)) for n, r in zip(prefix_len, rows, strict=True) if r]
+        shared = [
+            split(key_bytes * int(n), int(r)) for n, r in zip(prefix_len, rows, strict=True) if r
+        ]
         self.physical_bytes[samples] += own + num_steps * np.concatenate(shared)
         self.decode_seconds[samples] += seconds / len(samples)
 

@@ -12,7 +12,7 @@ from t2engine.laws.law_file import law_from_dict
 from t2engine.laws.selection import LawChoice, fit_law
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget
-from t2engine.reports.plan_table import plan_document, plan_table
+from t2engine.reports.plan_table import count, plan_document, plan_table
 from tests.laws.ladder import observations
 
 
@@ -47,7 +47,7 @@ def test_table_shows_both_plans_the_saving_and_every_warning(choice: LawChoice) 
     report = plan_budget(choice.law, Budget(total=1e16), Demand(1e5, 16))
     text = text_of(report, choice)
     for plan in (report.t2, report.compute_optimal):
-        assert f"{plan.N:.3g}" in text
+        assert count(plan.N) in text
         assert f"{plan.pass_at_k:.4g}" in text
     assert f"saving: {report.saving:.1%}" in text
     assert report.t2.warnings
@@ -68,3 +68,9 @@ def test_a_saving_that_cannot_be_stated_is_said(choice: LawChoice) -> None:
     unreachable = PlanReport(**{**vars(report), "budget_ratio": None})
     assert "saving: cannot be stated" in text_of(unreachable, choice)
     assert plan_document(unreachable, choice)["saving"] is None
+
+
+def test_counts_have_three_digits() -> None:
+    values = (1, 3.456, 48.5, 336.4, 29_532, 999_600, 1.4e7, 2.83e8, 5e9, 7e16)
+    shown = ["1", "3.46", "48.5", "336", "29,500", "1,000,000", "14M", "283M", "5B", "7e+16"]
+    assert [count(value) for value in values] == shown
