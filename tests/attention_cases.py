@@ -84,7 +84,7 @@ SHARED_PREFIX_ATTENTION = [
     SharedPrefixCase((3, 0, 1, 4), (17, 5, 0, 130), 4, 2, 32, 40),
     SharedPrefixCase((33,), (65,), 2, 2, 16, 200),  # suffixes longer than a block of keys
     SharedPrefixCase((70, 3), (129, 7), 6, 2, 24, 16),
-    SharedPrefixCase((300,), (30,), 2, 1, 16, 5),
+    SharedPrefixCase((150,), (30,), 2, 1, 16, 5),
     SharedPrefixCase((2,), (2500,), 2, 1, 16, 3),  # three chunks of a prefix
     SharedPrefixCase((6,), (200,), 4, 2, 64, 50, sharpness=30.0),
 ]

@@ -40,8 +40,8 @@ struct Decode {
   int64_t num_kv_heads = prefix_k.size(0);
   int64_t sharers = q.size(1) / num_kv_heads;
   int64_t row_stride = q.size(1) * head_dim;
-  std::vector<Block> blocks;
-  std::vector<Task> tasks;
+  std::vector<Block> blocks{};
+  std::vector<Task> tasks{};
   int64_t states_floats = 0;  // of all tasks
 
   int64_t prefix_len(int64_t group) const {
