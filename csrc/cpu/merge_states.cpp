@@ -19,8 +19,8 @@ void merge_states(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float
     const float mass_b = std::exp(lse_b.data[row] - top);
     const float mass = mass_a + mass_b;
     lse.data[row] = top + std::log(mass);  // log 0 is -inf: no keys at all
-    const Lanes weight_a = broadcast_lanes(mass > 0 ? mass_a / mass : 0.0f);
-    const Lanes weight_b = broadcast_lanes(mass > 0 ? mass_b / mass : 0.0f);
+    const Lanes weight_a = broadcast_lanes(mass == 0 ? 0.0f : mass_a / mass);
+    const Lanes weight_b = broadcast_lanes(mass == 0 ? 0.0f : mass_b / mass);
     for (int64_t d = 0; d < head_dim; d += kLanes) {
       const int64_t at = row * head_dim + d, rest = head_dim - d;
       const Lanes a = load_rest(out_a.data + at, rest, 0.0f);

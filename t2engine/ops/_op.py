@@ -24,12 +24,17 @@ class BackendUnavailableError(RuntimeError):
     """A backend that cannot run here; the message says why in one line."""
 
 
+def as_they_are(*inputs: Any) -> tuple[Any, ...]:
+    return inputs
+
+
 @dataclass(frozen=True)
 class Op:
     """One operation.
 
-    native maps a backend to "module:function"; the function takes the outputs, then the inputs,
-    then (C++ only) the number of threads. "torch" is the reference itself, in the inputs' dtype.
+    native maps a backend to "module:function"; the function takes the outputs, then the inputs as
+    `lower` gives them, then (C++ only) the number of threads. "torch" is the reference itself, in
+    the inputs' dtype.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Op:
     reference: Callable[..., Any]
     outputs: Callable[..., tuple[Tensor, ...]]
     native: Mapping[str, str]
+    lower: Callable[..., tuple[Any, ...]] = as_they_are
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -53,10 +59,11 @@ class Op:
             return self.reference(*inputs)
         function = self.load(backend)
         outputs = self.outputs(*inputs)
+        lowered = self.lower(*inputs)
         if backend == "cpp":
-            function(*outputs, *inputs, threads or torch.get_num_threads())
+            function(*outputs, *lowered, threads or torch.get_num_threads())
         else:
-            function(*outputs, *inputs)
+            function(*outputs, *lowered)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def pick(self, device: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from t2engine.ops._op import Op, expect_rank, expect_shape, load_function
+from t2engine.ops._op import Op, expect_rank, expect_shape
 from t2engine.schema import Cost
 
 PANEL = 16  # output features in a panel: one AVX-512, two AVX2, four NEON registers of float32
@@ -81,11 +81,12 @@ def outputs(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> tu
     return (x.new_empty(x.shape[0], weight.shape[0]),)
 
 
-def linear_cpu(
-    out: Tensor, x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None, num_threads: int
-) -> None:
+def lower(
+    x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The kernel takes panels: a plain weight is packed here."""
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
-    load_function("t2engine._C:linear_cpu")(out, x, packed.panels, bias, num_threads)
+    return x, packed.panels, bias
 
 
 linear = Op(
@@ -94,5 +95,6 @@ linear = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine.ops.linear:linear_cpu"},
+    native={"cpp": "t2engine._C:linear_cpu"},
+    lower=lower,
 )
