@@ -1,4 +1,4 @@
-"""The ladder: which models are trained, on how many tokens, by which recipe, all fixed beforehand.
+"""The ladder: which models are trained, on how many tokens, by which recipe.
 
 Shape from N: four layers of 11 h^2 parameters (attention 3, SwiGLU 8) and a tiny vocabulary make
 N = 44 h^2, so hidden_size h is the multiple of 16 nearest sqrt(N / 44). Heads have 16 features;
