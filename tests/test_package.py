@@ -1,4 +1,4 @@
-"""Importing t2engine from where it can be found: built, installed elsewhere, or not built at all."""
+"""Importing t2engine where it is built, installed elsewhere, or not built at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_sources_find_the_extension_of_an_installed_package(sources: Path, tmp_p
     installed.mkdir(parents=True)
     (installed / "__init__.py").write_text("")
     shutil.copy(extension, installed)
-    code = "import t2engine._C as native; print(t2engine.__file__, native.__file__)"
+    code = "import t2engine, t2engine._C; print(t2engine.__file__, t2engine._C.__file__)"
     done = run(code, sources, tmp_path / "site")
     assert done.stderr == ""
     package, native = done.stdout.split()
@@ -62,9 +63,7 @@ def test_sources_find_the_extension_of_an_installed_package(sources: Path, tmp_p
     assert native.startswith(str(installed))
 
 
-def test_the_extension_is_of_this_version() -> None:
-    import t2engine._C as native
-
+def test_the_extension_is_of_this_version(native: ModuleType) -> None:
     assert native.__version__ == t2engine.__version__
 
 

@@ -60,7 +60,7 @@ struct State {
 // 2^x for x below 127.5, relative error below 1e-7 down to -126 (a minimax polynomial on
 // [-1/2, 1/2]); exactly 1 at 0, and exactly 0 from -127, so that a masked key changes nothing.
 inline Floats exp2(Floats x) {
-  x = max(x, broadcast(-127.0f));
+  x = max(broadcast(-127.0f), x);  // in this order a nan stays one
   const Floats n = round(x);
   const Floats r = sub(x, n);
   Floats p = broadcast(1.53533621e-4f);

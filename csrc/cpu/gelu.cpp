@@ -7,27 +7,27 @@ namespace {
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|), with Phi(-a) = exp(-a^2 / 2) p((a - K) / (a + K)) / (1 +
 // a). The form is that of Shepherd and Laframboise, Math. Comp. 36 (1981), 249; the coefficients of
 // p are the minimax fit for a in [0, 14], relative error 4e-8. Past 14 the tail is 0 in float.
-Lanes gelu_erf(Lanes x) {
+Floats gelu_erf(Floats x) {
   constexpr float kCentre = 4.125f;
-  constexpr float kCoefficients[] = {7.15887465e-4f, 1.91149782e-4f,  -6.49263756e-3f,
-                                     1.94212794e-2f, -3.20104994e-2f, 2.61458084e-2f,
-                                     1.67466458e-2f, -9.62299705e-2f, 4.70568895e-1f};
-  const Lanes zero = broadcast_lanes(0.0f), one = broadcast_lanes(1.0f);
-  const Lanes centre = broadcast_lanes(kCentre);
-  const Lanes a = max(sub(zero, x), x);  // |x|
-  const Lanes u = div(sub(a, centre), add(a, centre));
-  Lanes p = broadcast_lanes(0.0f);
-  for (float coefficient : kCoefficients) p = fma(p, u, broadcast_lanes(coefficient));
-  const Lanes gauss = exp(mul(mul(broadcast_lanes(-0.5f), a), a));
-  const Lanes tail = div(mul(p, gauss), add(one, a));
-  return sub(max(zero, x), mul(a, tail));
+  constexpr float kCoefficients[] = {1.91149782e-4f,  -6.49263756e-3f, 1.94212794e-2f,
+                                     -3.20104994e-2f, 2.61458084e-2f,  1.67466458e-2f,
+                                     -9.62299705e-2f, 4.70568895e-1f};
+  const Floats centre = broadcast(kCentre);
+  const Floats a = max(sub(broadcast(0.0f), x), x);  // |x|
+  const Floats u = div(sub(a, centre), add(a, centre));
+  Floats p = broadcast(7.15887465e-4f);
+#pragma GCC unroll 8
+  for (float coefficient : kCoefficients) p = fma(p, u, broadcast(coefficient));
+  const Floats gauss = exp(mul(mul(broadcast(-0.5f), a), a));
+  const Floats tail = div(mul(p, gauss), add(broadcast(1.0f), a));
+  return sub(max(broadcast(0.0f), x), mul(a, tail));
 }
 
 // 0.5 (1 + tanh(y)) = 1 / (1 + exp(-2 y)).
-Lanes gelu_tanh(Lanes x) {
-  const Lanes one = broadcast_lanes(1.0f);
-  const Lanes cubic = fma(mul(x, x), broadcast_lanes(0.044715f), one);
-  const Lanes y = mul(mul(x, cubic), broadcast_lanes(-1.59576912f));  // -2 sqrt(2 / pi)
+Floats gelu_tanh(Floats x) {
+  const Floats one = broadcast(1.0f);
+  const Floats cubic = fma(mul(x, x), broadcast(0.044715f), one);
+  const Floats y = mul(mul(x, cubic), broadcast(-1.59576912f));  // -2 sqrt(2 / pi)
   return div(x, add(one, exp(y)));
 }
 
@@ -38,7 +38,9 @@ void apply(Tensor<float, 2> out, Tensor<const float, 2> x, int num_threads, Acti
     const float* from = x.data + row * width;
     float* to = out.data + row * width;
     for (int64_t i = 0; i < width; i += kLanes) {
-      store_rest(to + i, width - i, activation(load_rest(from + i, width - i, 0.0f)));
+      Lanes value = load_rest(from + i, width - i, 0.0f);
+      for (Floats& part : value.part) part = activation(part);
+      store_rest(to + i, width - i, value);
     }
   });
 }
@@ -47,9 +49,9 @@ void apply(Tensor<float, 2> out, Tensor<const float, 2> x, int num_threads, Acti
 
 void gelu(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads) {
   if (tanh) {
-    apply(out, x, num_threads, [](Lanes value) { return gelu_tanh(value); });
+    apply(out, x, num_threads, [](Floats value) { return gelu_tanh(value); });
   } else {
-    apply(out, x, num_threads, [](Lanes value) { return gelu_erf(value); });
+    apply(out, x, num_threads, [](Floats value) { return gelu_erf(value); });
   }
 }
 

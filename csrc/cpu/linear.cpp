@@ -5,7 +5,7 @@
 namespace t2::T2_ISA {
 namespace {
 
-constexpr int64_t kBlockRows = 144;     // of x, which stay in the second cache across panels
+constexpr int64_t kBlockRows = 72;      // of x, which stay in the second cache across panels
 constexpr int64_t kTasksPerThread = 8;  // so that no thread waits long for the last one
 
 }  // namespace

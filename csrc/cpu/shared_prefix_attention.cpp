@@ -168,9 +168,9 @@ struct Decode {
     float prefix_factor[kStrip], own_factor[kStrip];
     for (int64_t lane = 0; lane < kStrip; lane += kWidth) {
       const Join joined(load(state.top + lane), load(own_top + lane));
-      // No keys at all: a sum of 0, and out = 0. Any key makes it about 1 or more.
-      const Floats sum = max(joined(load(state.sum + lane), load(own_sum + lane)),
-                             broadcast(std::numeric_limits<float>::min()));
+      // No keys at all: a sum of 0, and out = 0. Any key makes it about 1 or more, or nan.
+      const Floats sum = max(broadcast(std::numeric_limits<float>::min()),
+                             joined(load(state.sum + lane), load(own_sum + lane)));
       store(prefix_factor + lane, div(joined.weight_a, sum));
       store(own_factor + lane, div(joined.weight_b, sum));
     }

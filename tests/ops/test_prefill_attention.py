@@ -60,6 +60,18 @@ def test_threads_and_other_prompts_change_no_bit(native):
                 assert torch.equal(out, whole[start:stop])
 
 
+def test_nan_stays_one_and_stays_in_its_query(native):
+    inputs = PrefillCase((40,), (40,), 4, 2, 16).inputs()
+    sick = (inputs[0].clone(), *inputs[1:])
+    sick[0][7, 1, 3] = torch.nan
+    for isa in native.supported_isas:
+        [want] = run_cpu(native, isa, prefill_attention, inputs)
+        [out] = run_cpu(native, isa, prefill_attention, sick)
+        assert out[7, 1].isnan().all()
+        out[7, 1] = want[7, 1]
+        assert torch.equal(out, want)
+
+
 @settings(max_examples=20, deadline=None)
 @given(length=st.integers(1, 300), data=st.data())
 def test_a_prompt_may_come_in_pieces(length, data):

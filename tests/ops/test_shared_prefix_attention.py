@@ -83,6 +83,19 @@ def test_a_row_does_not_see_where_its_keys_are_stored(native):
         assert torch.equal(out, want)
 
 
+@pytest.mark.parametrize(("prefix_len", "max_suffix"), [(20, 0), (0, 20), (20, 20)])
+def test_nan_stays_one_and_stays_in_its_row(native, prefix_len, max_suffix):
+    inputs = SharedPrefixCase((9,), (prefix_len,), 4, 2, 16, max_suffix).inputs()
+    sick = (inputs[0].clone(), *inputs[1:])
+    sick[0][0, 1, 3] = torch.nan
+    for isa in native.supported_isas:
+        [want] = run_cpu(native, isa, shared_prefix_attention, inputs)
+        [out] = run_cpu(native, isa, shared_prefix_attention, sick)
+        assert out[0, 1].isnan().all()
+        out[0, 1] = want[0, 1]
+        assert torch.equal(out, want)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_permuting_rows_permutes_outputs(data):

@@ -63,8 +63,9 @@ inline Floats where_at_least(Floats x, Floats limit, Floats value) {
 }
 // a * b + c; rounded twice here, once where the machine has a fused instruction.
 inline Floats fma(Floats a, Floats b, Floats c) { return add(mul(a, b), c); }
+// For |x| < 2^22: past 1.5 2^23 a float has no fraction left, so the addition rounds it away.
 inline Floats round(Floats x) {
-  for (float& lane : x.lane) lane = std::nearbyint(lane);
+  for (float& lane : x.lane) lane = (lane + 12582912.0f) - 12582912.0f;
   return x;
 }
 // x * 2^n for integer-valued n in [-252, 254]: in two steps, each an exact power of two.
