@@ -24,11 +24,9 @@ def settings_of(inputs, row):
     )
 
 
-@pytest.mark.parametrize("case", SAMPLE_TOKENS, ids=str)
-def test_backend_matches_reference(case, backend, device):
-    inputs = case.inputs(device)
+def assert_drawn_as_by_reference(inputs, backend):
     token, logprob = sample_tokens(*inputs, backend=backend)
-    for row in range(case.rows):
+    for row in range(len(token)):
         p = distribution(*settings_of(inputs, row))
         cumulative, uniform = p.cumsum(dim=0), float(inputs[-1][row])
         want = int((cumulative <= uniform * cumulative[-1]).sum())
@@ -37,6 +35,22 @@ def test_backend_matches_reference(case, backend, device):
             low, high = min(got, want), max(got, want)
             assert (cumulative[low:high] - uniform).abs().max() < NEAR, (row, got, want)
         assert float(logprob[row]) == pytest.approx(float(p[got].log()), abs=2e-5)
+
+
+@pytest.mark.parametrize("case", SAMPLE_TOKENS, ids=str)
+def test_backend_matches_reference(case, backend, device):
+    assert_drawn_as_by_reference(case.inputs(device), backend)
+
+
+def test_any_settings(native):
+    rows, vocab_size = 500, 700
+    g = torch.Generator().manual_seed(5)
+    logits = (4 * torch.randn(rows, vocab_size, generator=g)).mul(2).round() / 2  # with ties
+    draw = torch.rand(5, rows, generator=g, dtype=torch.float64)
+    temperature, top_p, min_p = 3 * draw[0] + 0.05, 1.05 * draw[2], 0.3 * draw[3] - 0.1
+    top_k = (1.2 * vocab_size * draw[1] ** 3).long()
+    inputs = logits, temperature.float(), top_k, top_p.float(), min_p.float(), draw[4]
+    assert_drawn_as_by_reference(inputs, "cpp")
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2.0**-53])
