@@ -38,22 +38,45 @@ const py::object& torch_dtype() {
       .get_stored();
 }
 
+// The attributes read of every tensor, as interned strings: a call reads a dozen of them.
+struct Names {
+  py::str data_ptr = intern("data_ptr"), shape = intern("shape"), dtype = intern("dtype"),
+          is_cpu = intern("is_cpu"), is_cuda = intern("is_cuda"),
+          is_contiguous = intern("is_contiguous");
+
+  static py::str intern(const char* name) {
+    return py::reinterpret_steal<py::str>(PyUnicode_InternFromString(name));
+  }
+};
+
+const Names& names() {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Names> stored;
+  return stored.call_once_and_store_result([] { return Names(); }).get_stored();
+}
+
+py::object call_method(py::handle object, const py::str& name) {
+  PyObject* result = PyObject_CallMethodObjArgs(object.ptr(), name.ptr(), nullptr);
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
 // Reads a torch tensor through its Python attributes, so that no torch is needed to build.
 template <typename T, int Rank>
-bool read_tensor(py::handle source, Tensor<T, Rank>& view, const char* device_flag) {
+bool read_tensor(py::handle source, Tensor<T, Rank>& view, const char* device,
+                 const py::str& is_device) {
   using Plain = std::remove_const_t<T>;
-  if (!py::hasattr(source, "data_ptr")) return false;
-  const py::tuple shape = source.attr("shape");
-  if (py::object(source.attr("dtype")).ptr() != torch_dtype<Plain>().ptr() ||
-      py::len(shape) != Rank || !source.attr(device_flag).cast<bool>() ||
-      !source.attr("is_contiguous")().cast<bool>()) {
+  if (!py::hasattr(source, names().data_ptr)) return false;
+  const py::tuple shape = py::getattr(source, names().shape);
+  const py::object dtype = py::getattr(source, names().dtype);
+  if (dtype.ptr() != torch_dtype<Plain>().ptr() || shape.size() != Rank ||
+      !py::getattr(source, is_device).cast<bool>() ||
+      !call_method(source, names().is_contiguous).cast<bool>()) {
     throw py::type_error("expected a dense " + std::string(kDtypeName<Plain>) + " tensor of " +
-                         std::to_string(Rank) + " dimensions (" + (device_flag + 3) + "), got " +
-                         std::string(py::str(source.attr("dtype"))) + " " +
-                         std::string(py::str(shape)) + " on " +
+                         std::to_string(Rank) + " dimensions (" + device + "), got " +
+                         std::string(py::str(dtype)) + " " + std::string(py::str(shape)) + " on " +
                          std::string(py::str(source.attr("device"))));
   }
-  view.data = reinterpret_cast<T*>(source.attr("data_ptr")().template cast<uintptr_t>());
+  view.data = reinterpret_cast<T*>(call_method(source, names().data_ptr).cast<uintptr_t>());
   for (int dim = 0; dim < Rank; ++dim) view.sizes[dim] = shape[dim].template cast<int64_t>();
   return true;
 }
@@ -66,14 +89,18 @@ template <typename T, int Rank>
 struct type_caster<t2::Host<T, Rank>> {
   using View = t2::Host<T, Rank>;
   PYBIND11_TYPE_CASTER(View, const_name("Tensor"));
-  bool load(handle source, bool) { return t2::read_tensor(source, value, "is_cpu"); }
+  bool load(handle source, bool) {
+    return t2::read_tensor(source, value, "cpu", t2::names().is_cpu);
+  }
 };
 
 template <typename T, int Rank>
 struct type_caster<t2::Device<T, Rank>> {
   using View = t2::Device<T, Rank>;
   PYBIND11_TYPE_CASTER(View, const_name("Tensor"));
-  bool load(handle source, bool) { return t2::read_tensor(source, value, "is_cuda"); }
+  bool load(handle source, bool) {
+    return t2::read_tensor(source, value, "cuda", t2::names().is_cuda);
+  }
 };
 
 }  // namespace pybind11::detail
