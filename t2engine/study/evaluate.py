@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import track
 
 from t2engine.engine.llm import LLM
@@ -89,15 +90,18 @@ def evaluate_ladder(
     num_samples: int = NUM_SAMPLES,
     seed: int = 0,
     sample: Sampler = sample_with_engine,
-) -> None:
+) -> list[Observation]:
     """Ask every finished run in `directory` the same held-out questions; write a CSV file."""
     if out.is_dir():
         raise ValueError(f"{out} must be a file to write, got a directory")
     questions = held_out_questions(num_questions, seed)
     observations: list[Observation] = []
-    for model_dir in track(find_runs(directory), description="evaluating"):
+    for model_dir in track(
+        find_runs(directory), description="evaluating", console=Console(stderr=True)
+    ):
         observations += evaluate(model_dir, questions, num_samples, seed, sample)
     write_observations(out, observations)
+    return observations
 
 
 def write_observations(path: Path, observations: Iterable[Observation]) -> None:

@@ -28,6 +28,7 @@ from queue import Queue
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -89,7 +90,8 @@ def train_into(directory: Path, run: Run, work: Queue[int]) -> str:
 def show_progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return Progress(*columns, *times, speed_estimate_period=300)
+    stderr = Console(stderr=True)
+    return Progress(*columns, *times, speed_estimate_period=300, console=stderr)
 
 
 def is_finished(run: Run, directory: Path) -> bool:

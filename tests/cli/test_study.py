@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,17 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert list(tmp_path.rglob("*")) == [empty]
 
 
-def test_evaluate_measures_the_shipped_model(tmp_path: Path):
+def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out.csv"
-    arguments = ["--out", str(out), "--questions", "5", "--samples", "3", "--seed", "4"]
+    arguments = ["--out", str(out), "--questions", "5", "--samples", "4", "--seed", "4"]
     assert run(["study", "evaluate", str(MODEL), *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "99,600" in shown
+    assert "pass@4" in shown
+    assert run(["study", "evaluate", str(MODEL), *arguments, "--json"]) == 0
+    [model] = json.loads(capsys.readouterr().out)["models"]
+    assert (model["N"], model["questions"]) == (99_600, 5)
+    assert list(model["pass_at_k"]) == ["1", "4"]
     rows = list(read_observations(out))
     assert len({row.question for row in rows}) == 5
-    assert {row.num_samples for row in rows} == {3}
+    assert {row.num_samples for row in rows} == {4}

@@ -1,0 +1,49 @@
+"""How often each model of a ladder is right, one line a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from t2engine.laws.passk import estimate_pass_at_k
+from t2engine.schema import Observation
+
+
+def summarise(observations: Iterable[Observation]) -> list[dict[str, Any]]:
+    """N, D, mean gold_nll and pass@k for k = 1, 4, 16, ... of each model, in order of appearance."""
+    by_model: dict[str, list[Observation]] = {}
+    for observation in observations:
+        by_model.setdefault(observation.model, []).append(observation)
+    return [summarise_model(name, rows) for name, rows in by_model.items()]
+
+
+def summarise_model(name: str, rows: list[Observation]) -> dict[str, Any]:
+    samples = [row.num_samples for row in rows]
+    correct = [row.num_correct for row in rows]
+    losses = [row.gold_nll for row in rows if row.gold_nll is not None]
+    ks = [4**i for i in range(32) if 4**i <= min(samples)]
+    return {
+        "model": name,
+        "N": rows[0].N,
+        "D": rows[0].D,
+        "questions": len(rows),
+        "gold_nll": sum(losses) / len(losses) if losses else None,
+        "pass_at_k": {k: estimate_pass_at_k(samples, correct, k).mean for k in ks},
+    }
+
+
+def ladder_table(summaries: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("model", no_wrap=True)
+    for name in ("N", "D", "gold_nll"):
+        table.add_column(name, justify="right")
+    for k in summaries[0]["pass_at_k"]:
+        table.add_column(f"pass@{k}", justify="right")
+    for row in summaries:
+        loss = "-" if row["gold_nll"] is None else f"{row['gold_nll']:.3f}"
+        estimates = [f"{value:.3f}" for value in row["pass_at_k"].values()]
+        table.add_row(row["model"], f"{row['N']:,}", f"{row['D']:,}", loss, *estimates)
+    return table
