@@ -32,9 +32,8 @@ def train(
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in ladder]}))
     else:
-        print(
-            f"{len(ladder)} trained models in {out}; next: t2 study evaluate {out} --out FILE.csv"
-        )
+        print(f"{len(ladder)} trained models in {out}")
+        print(f"next: t2 study evaluate {out} --out observations.csv")
 
 
 @app.command()

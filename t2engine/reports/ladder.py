@@ -13,7 +13,7 @@ from t2engine.schema import Observation
 
 
 def summarise(observations: Iterable[Observation]) -> list[dict[str, Any]]:
-    """N, D, mean gold_nll and pass@k for k = 1, 4, 16, ... of each model, in order of appearance."""
+    """N, D, mean gold_nll and pass@k (k = 1, 4, 16, ...) of each model, in order of appearance."""
     by_model: dict[str, list[Observation]] = {}
     for observation in observations:
         by_model.setdefault(observation.model, []).append(observation)
