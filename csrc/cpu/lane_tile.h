@@ -15,6 +15,14 @@ namespace t2::T2_ISA {
 constexpr int kStripVectors = kTilePanels * kParts;
 constexpr int64_t kStrip = kStripVectors * kWidth;  // lanes of a row of B and C
 
+constexpr int kMostLaneRows = 14;
+
+// How many rows a tile of so many vectors has registers for: its accumulators, the vectors of B at
+// one k, and one element of A.
+constexpr int lane_rows(int vectors) {
+  return std::min(kMostLaneRows, (kRegisters - vectors - 1) / vectors);
+}
+
 // How A is stored: a row after a row (keys, a query's scores are its product with rows), or a
 // column after a column (values, summed over the keys).
 enum class Storage { kRows, kColumns };
@@ -29,7 +37,7 @@ void lane_tile(const float* a, const float* ahead, int64_t a_stride, const float
   Floats sum[Rows][Vectors];
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) {
       sum[row][v] = kByRows ? broadcast(0.0f)
                             : mul(load(c + row * kStrip + v * kWidth), load(rescale + v * kWidth));
@@ -38,18 +46,18 @@ void lane_tile(const float* a, const float* ahead, int64_t a_stride, const float
   for (int64_t k = 0; k < depth; ++k) {
     __builtin_prefetch(ahead + k * (kByRows ? Rows : a_stride), 0, 2);
     Floats lanes[Vectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) lanes[v] = load(b + k * kStrip + v * kWidth);
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
       const Floats value = broadcast(kByRows ? a[row * a_stride + k] : a[k * a_stride + row]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < Vectors; ++v) sum[row][v] = fma(value, lanes[v], sum[row][v]);
     }
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) store(c + row * kStrip + v * kWidth, sum[row][v]);
   }
 }
@@ -59,12 +67,12 @@ using LaneTile = void (*)(const float*, const float*, int64_t, const float*, int
 
 template <Storage kStorage, int Vectors, int... Rows>
 constexpr std::array<LaneTile, sizeof...(Rows)> lane_tiles(std::integer_sequence<int, Rows...>) {
-  return {lane_tile<kStorage, Vectors, Rows + 1>...};
+  return {lane_tile<kStorage, Vectors, std::min(Rows + 1, lane_rows(Vectors))>...};
 }
 template <Storage kStorage, int... Vectors>
 constexpr auto lane_tiles_by_width(std::integer_sequence<int, Vectors...>) {
   return std::array{
-      lane_tiles<kStorage, Vectors + 1>(std::make_integer_sequence<int, kTileRows>())...};
+      lane_tiles<kStorage, Vectors + 1>(std::make_integer_sequence<int, kMostLaneRows>())...};
 }
 
 // As lane_tile, for any number of rows and the first `vectors` vectors of a strip.
@@ -74,8 +82,9 @@ inline void lane_product(const float* a, const float* ahead, int64_t a_stride, i
                          int vectors) {
   static constexpr auto kTiles =
       lane_tiles_by_width<kStorage>(std::make_integer_sequence<int, kStripVectors>());
-  for (int64_t row = 0; row < rows; row += kTileRows) {
-    const int64_t height = std::min<int64_t>(kTileRows, rows - row);
+  const int64_t most = lane_rows(vectors);
+  for (int64_t row = 0; row < rows; row += most) {
+    const int64_t height = std::min(most, rows - row);
     const int64_t at = row * (kStorage == Storage::kRows ? a_stride : 1);
     kTiles[vectors - 1][height - 1](a + at, ahead + at, a_stride, b, depth, c + row * kStrip,
                                     rescale);

@@ -28,7 +28,7 @@ def as_they_are(*inputs: Any) -> tuple[Any, ...]:
     return inputs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Op:
     """One operation.
 
@@ -66,6 +66,7 @@ class Op:
             function(*outputs, *lowered)
         return outputs[0] if len(outputs) == 1 else outputs
 
+    @functools.cache  # noqa: B019, operations live as long as the process
     def pick(self, device: str) -> str:
         """The first backend of the device's order of preference that can run here."""
         order = PREFERENCE.get(device, ("torch",))
