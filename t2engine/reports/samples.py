@@ -50,14 +50,15 @@ def cost_table(outputs: Sequence[RequestOutput], most: int = MOST_SHOWN) -> Tabl
         shown.append((f"all {len(outputs)} prompts", list(outputs)))
     rows = [(name, averages(group)) for name, group in shown]
     table = Table(title="cost per sample", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("prompt", no_wrap=True, max_width=24)
-    table.add_column("samples", justify="right")
-    table.add_column("tokens", justify="right")
+    table.add_column("prompt", no_wrap=True, max_width=16)
+    table.add_column("samples", justify="right", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True)
     scales = {}
     for column, (unit, _) in COLUMNS.items():
         scale, prefix = scale_for(max(row[column] for _, row in rows))
         scales[column] = scale
-        table.add_column(f"{column}\n{prefix}{unit}", justify="right")
+        heading = column.replace(" ", "\n")
+        table.add_column(f"{heading}\n{prefix}{unit}", justify="right", no_wrap=True)
     for name, row in rows:
         if name.startswith("all ") and len(outputs) > 1:
             table.add_section()
