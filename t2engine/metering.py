@@ -134,13 +134,11 @@ class Meter:
         self.physical_bytes[samples] += own + num_steps * np.concatenate(shared)
         self.decode_seconds[samples] += seconds / len(samples)
 
-    def cost(self, sample: int, cancelled: bool = False) -> SampleCost:
-        decode = int(self.decode_flops[sample])
-        prefill = int(self.prefill_flops[sample])
+    def cost(self, sample: int) -> SampleCost:
         return SampleCost(
-            prefill_flops=prefill,
-            decode_flops=decode,
-            waste_flops=prefill + decode if cancelled else 0,
+            prefill_flops=int(self.prefill_flops[sample]),
+            decode_flops=int(self.decode_flops[sample]),
+            waste_flops=0,  # no row is padded or masked, and no sample cut short
             logical_bytes=int(self.logical_bytes[sample]),
             physical_bytes=int(self.physical_bytes[sample]),
             prefill_seconds=float(self.prefill_seconds[sample]),
