@@ -2,8 +2,44 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace t2 {
+
+// The upper half of a float32, and IEEE 754's half precision: types of storage, never computed
+// with.
+struct Bfloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+enum class Dtype { kFloat32, kBfloat16, kFloat16, kInt8 };
+
+inline float to_float(Bfloat16 x) {
+  const uint32_t bits = uint32_t{x.bits} << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline float to_float(Float16 x) {
+  const bool is_special = (x.bits & 0x7c00) == 0x7c00;  // inf or nan
+  // As a float32 with the half's exponent: 2^112 too small, subnormal halves included.
+  const uint32_t bits = (x.bits & 0x7fffu) << 13 | (is_special ? 0x7f800000u : 0);
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  if (!is_special) value *= 0x1p112f;
+  return x.bits & 0x8000 ? -value : value;
+}
+
+// To nearest, ties to even. A nan stays one.
+inline Bfloat16 to_bfloat16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+  return {static_cast<uint16_t>((x == x ? rounded : bits | 0x400000) >> 16)};
+}
 
 template <typename T, int Rank>
 struct Tensor {
@@ -24,6 +60,16 @@ struct Tensor {
     for (int dim = 0; dim + 1 < Rank; ++dim) count *= sizes[dim];
     return count;
   }
+};
+
+// Memory whose type is known when it runs: weights and caches, as they are stored.
+template <int Rank>
+struct Stored {
+  void* data = nullptr;
+  Dtype dtype = Dtype::kFloat32;
+  int64_t sizes[Rank] = {};
+
+  int64_t size(int dim) const { return sizes[dim]; }
 };
 
 }  // namespace t2

@@ -3,9 +3,14 @@
 
 #include <immintrin.h>
 
+#include "../../../tensor.h"
+
 namespace t2::avx2 {
 
-inline bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+inline bool supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
 
 constexpr int kWidth = 8;       // floats in one Floats
 constexpr int kRegisters = 16;  // of Floats
@@ -15,6 +20,17 @@ constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 using Floats = __m256;
 
 inline Floats load(const float* from) { return _mm256_loadu_ps(from); }
+inline Floats load(const Bfloat16* from) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline Floats load(const Float16* from) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+inline Floats load(const int8_t* from) {
+  const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+}
 inline void store(float* to, Floats x) { _mm256_storeu_ps(to, x); }
 inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 inline Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "../../../tensor.h"
+
 namespace t2::avx512 {
 
 inline bool supported() {
@@ -18,6 +20,17 @@ constexpr int kTilePanels = 2;  // panels of 16 columns in a GEMM tile
 using Floats = __m512;
 
 inline Floats load(const float* from) { return _mm512_loadu_ps(from); }
+inline Floats load(const Bfloat16* from) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline Floats load(const Float16* from) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+inline Floats load(const int8_t* from) {
+  const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+}
 inline void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
 inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }

@@ -3,6 +3,10 @@
 
 #include <arm_neon.h>
 
+#include <cstring>
+
+#include "../../../tensor.h"
+
 namespace t2::neon {
 
 inline bool supported() { return true; }  // every 64-bit Arm has it
@@ -15,6 +19,20 @@ constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
 using Floats = float32x4_t;
 
 inline Floats load(const float* from) { return vld1q_f32(from); }
+inline Floats load(const Bfloat16* from) {
+  const uint16x4_t bits = vld1_u16(reinterpret_cast<const uint16_t*>(from));
+  return vreinterpretq_f32_u32(vshll_n_u16(bits, 16));
+}
+inline Floats load(const Float16* from) {
+  const uint16x4_t bits = vld1_u16(reinterpret_cast<const uint16_t*>(from));
+  return vcvt_f32_f16(vreinterpret_f16_u16(bits));
+}
+inline Floats load(const int8_t* from) {
+  int32_t four;
+  std::memcpy(&four, from, sizeof four);
+  const int16x8_t codes = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(codes)));
+}
 inline void store(float* to, Floats x) { vst1q_f32(to, x); }
 inline Floats broadcast(float x) { return vdupq_n_f32(x); }
 inline Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }

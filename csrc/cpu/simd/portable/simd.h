@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "../../../tensor.h"
+
 namespace t2::portable {
 
 inline bool supported() { return true; }
@@ -22,6 +24,17 @@ struct Floats {
 inline Floats load(const float* from) {
   Floats x;
   std::memcpy(x.lane, from, sizeof x.lane);
+  return x;
+}
+inline Floats load(const int8_t* from) {
+  Floats x;
+  for (int i = 0; i < kWidth; ++i) x.lane[i] = from[i];
+  return x;
+}
+template <typename Half>  // Bfloat16 or Float16
+inline Floats load(const Half* from) {
+  Floats x;
+  for (int i = 0; i < kWidth; ++i) x.lane[i] = to_float(from[i]);
   return x;
 }
 inline void store(float* to, Floats x) { std::memcpy(to, x.lane, sizeof x.lane); }
