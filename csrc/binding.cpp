@@ -6,40 +6,15 @@
 #include <stdexcept>
 #include <string>
 
+#include "decoder_binding.h"
 #include "ops.h"
+#include "python_checks.h"
 #include "python_tensors.h"
 
 namespace py = pybind11;
 
 namespace t2 {
 namespace {
-
-void require(bool holds, const char* message) {
-  if (!holds) throw std::invalid_argument(message);
-}
-
-// Non-decreasing bounds from 0 to exactly `limit`: what makes slicing rows by them safe.
-void require_bounds(Tensor<const int64_t, 1> bounds, int64_t limit, const char* message) {
-  int64_t before = 0;
-  for (int64_t i = 0; i < bounds.size(0); ++i) {
-    require(bounds.data[i] >= before, message);
-    before = bounds.data[i];
-  }
-  require(bounds.size(0) > 0 && bounds.data[0] == 0 && before == limit, message);
-}
-
-void require_spans(Tensor<const int64_t, 2> spans, int64_t limit, const char* message) {
-  for (int64_t i = 0; i < spans.size(0); ++i) {
-    const int64_t start = spans.data[2 * i], stop = spans.data[2 * i + 1];
-    require(0 <= start && start <= stop && stop <= limit, message);
-  }
-}
-
-void require_within(Tensor<const int64_t, 1> values, int64_t limit, const char* message) {
-  for (int64_t i = 0; i < values.size(0); ++i) {
-    require(0 <= values.data[i] && values.data[i] <= limit, message);
-  }
-}
 
 // Indices come from data, so shapes alone do not make an operation safe.
 struct CheckNothing {
@@ -125,6 +100,7 @@ void bind_cpu(py::module_& module, const CpuOps& ops) {
   def<CheckDecode>(module, "shared_prefix_attention_cpu", ops.shared_prefix_attention);
   def(module, "sample_tokens_cpu", ops.sample_tokens);
   def(module, "philox_uniform_cpu", ops.philox_uniform);
+  bind_decoder(module, ops);
 }
 
 void* current_stream() {
@@ -160,6 +136,7 @@ PYBIND11_MODULE(_C, module) {
 
   // The functions themselves are those of the fastest supported instruction set; every other
   // supported one has a submodule of its name, so that tests can hold them against each other.
+  t2::bind_decoder_classes(module);
   py::list built, supported;
   for (const t2::InstructionSet& isa : t2::instruction_sets()) {
     built.append(isa.name);
