@@ -22,12 +22,36 @@ struct CheckNothing {
   void operator()(const Args&...) const {}
 };
 
+// Panels of a weight [N, K] as they are stored: [ceil(N / 16), K, 16], or codes in quads,
+// [ceil(N / 16), ceil(K / 4), 64], with a scale for each of the panels' columns.
+template <typename Scales>
+void require_panels(const char* name, const Stored<3>& panels, const Scales& scales, int64_t N,
+                    int64_t K) {
+  const std::string shape = std::string(name) + ": panels must be [ceil(N / 16), ";
+  const bool codes = panels.dtype == Dtype::kInt8;
+  require(panels.size(0) == (N + 15) / 16 && panels.size(1) == (codes ? (K + 3) / 4 : K) &&
+              panels.size(2) == (codes ? 64 : 16),
+          (shape + (codes ? "ceil(K / 4), 64]" : "K, 16]")).c_str());
+  require(scales.has_value() == codes && (!codes || scales->size(0) == panels.size(0) * 16),
+          "int8 panels, and no others, must have [ceil(N / 16) * 16] scales");
+  require(!codes || K <= kMaxCodes, "int8 weights must have at most 131072 in_features");
+}
+
 struct CheckLinear {
-  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
-                  const std::optional<Host<const float, 1>>&, int) const {
-    require(panels.size(0) * panels.size(2) >= out.size(1) && panels.size(1) == x.size(1) &&
-                panels.size(2) == 16,
-            "linear: panels must be [ceil(N / 16), K, 16]");
+  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, const Stored<3>& panels,
+                  const std::optional<Host<const float, 1>>& scales,
+                  const std::optional<Host<const float, 1>>& bias, int) const {
+    require_panels("linear", panels, scales, out.size(1), x.size(1));
+    require(x.size(0) == out.size(0), "linear: x and out must have as many rows");
+    require(!bias || bias->size(0) == out.size(1), "linear: bias must be [N]");
+  }
+};
+
+struct CheckPack {
+  void operator()(const Stored<3>& panels, const std::optional<Host<float, 1>>& scales,
+                  const Stored<2>& weight, int) const {
+    require_panels("pack_weight", panels, scales, weight.size(0), weight.size(1));
+    require(weight.dtype != Dtype::kInt8, "pack_weight: weight must not be int8");
   }
 };
 
@@ -91,6 +115,7 @@ void def(py::module_& module, const char* name, void (*op)(Args...)) {
 void bind_cpu(py::module_& module, const CpuOps& ops) {
   def(module, "merge_states_cpu", ops.merge_states);
   def<CheckLinear>(module, "linear_cpu", ops.linear);
+  def<CheckPack>(module, "pack_weight_cpu", ops.pack_weight);
   def(module, "rms_norm_cpu", ops.rms_norm);
   def(module, "layer_norm_cpu", ops.layer_norm);
   def(module, "rotary_embedding_cpu", ops.rotary_embedding);

@@ -11,13 +11,28 @@
 
 namespace t2 {
 
+// Of in_features with int8 weights: the sum of so many products of two codes fits an int32.
+constexpr int64_t kMaxCodes = 1 << 17;
+
+// A packed weight [out_features, in_features] (t2engine/ops/linear.py).
+struct Matrix {
+  Dtype dtype;
+  const void* panels;
+  const float* scales;  // int8: [out_features rounded up to 16]; else null
+  const float* bias;    // [out_features] or null
+  int64_t out_features, in_features;
+};
+
 // One instruction set's build of every operation of csrc/cpu.
 struct CpuOps {
   void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
                        Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
                        Tensor<const float, 2> lse_b, int num_threads);
-  void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
+  void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+                 std::optional<Tensor<const float, 1>> scales,
                  std::optional<Tensor<const float, 1>> bias, int num_threads);
+  void (*pack_weight)(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
+                      int num_threads);
   void (*rms_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
                    float eps, int num_threads);
   void (*layer_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -80,16 +80,17 @@ class LinearCase(Case):
     in_features: int
     out_features: int
     bias: bool = False
+    dtype: torch.dtype = torch.float32  # of the packed weight
 
     def inputs(self, device: str = "cpu") -> Inputs:
         g = self.generator()
         x = normal(g, self.rows, self.in_features, device=device)
         weight = normal(g, self.out_features, self.in_features) / math.sqrt(self.in_features)
         bias = normal(g, self.out_features, device=device) if self.bias else None
-        return x, pack_weight(weight.to(device)), bias
+        return x, pack_weight(weight.to(device), self.dtype), bias
 
 
-LINEAR = [
+LINEAR_FLOAT32 = [
     LinearCase(1, 1, 1),
     LinearCase(0, 5, 7, bias=True),
     LinearCase(1, 768, 50),
@@ -101,6 +102,11 @@ LINEAR = [
     LinearCase(33, 1100, 49, bias=True),
     LinearCase(145, 96, 260),
     LinearCase(257, 48, 97, bias=True),
+]
+LINEAR = [
+    replace(case, dtype=dtype)
+    for dtype in (torch.float32, torch.bfloat16)
+    for case in LINEAR_FLOAT32
 ]
 LINEAR_AT_SCALE = [
     LinearCase(rows, in_features, out_features)

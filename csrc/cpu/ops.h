@@ -11,8 +11,11 @@ namespace t2::T2_ISA {
 void merge_states(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
                   Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
                   Tensor<const float, 2> lse_b, int num_threads);
-void linear(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
+void linear(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+            std::optional<Tensor<const float, 1>> scales,
             std::optional<Tensor<const float, 1>> bias, int num_threads);
+void pack_weight(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
+                 int num_threads);
 void rms_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
               float eps, int num_threads);
 void layer_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,

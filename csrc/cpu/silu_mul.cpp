@@ -1,6 +1,6 @@
 // C++ backend of t2engine/ops/silu_mul.py.
 #include "ops.h"
-#include "rows.h"
+#include "silu_row.h"
 
 namespace t2::T2_ISA {
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from t2engine.ops._op import BackendUnavailableError, Op
+from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
-from t2engine.ops.linear import PANEL, PackedWeight, linear, pack_strips, pack_weight
+from t2engine.ops.linear import linear
 from t2engine.ops.merge_states import merge_states
 from t2engine.ops.philox_uniform import philox_uniform
 from t2engine.ops.prefill_attention import prefill_attention

@@ -50,4 +50,4 @@ def test_panels_that_do_not_fit_are_refused(native):
     out, x = torch.empty(2, 40), torch.randn(2, 4)
     for shape in [(2, 4, 16), (3, 5, 16), (5, 4, 8)]:
         with pytest.raises(ValueError, match="linear: panels must be"):
-            native.linear_cpu(out, x, torch.zeros(shape), None, 1)
+            native.linear_cpu(out, x, torch.zeros(shape), None, None, 1)
