@@ -1,14 +1,14 @@
 // Part of the binding: the native step. Like binding.cpp it checks what makes memory access unsafe,
-// releases the GIL, and does nothing else. Objects keep the tensors they borrow.
+// releases the GIL, and does nothing else.
+#include "decoder_binding.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "decoder.h"
-#include "decoder_binding.h"
+#include "native_decoder.h"
 #include "python_checks.h"
 #include "python_tensors.h"
 
@@ -16,154 +16,6 @@ namespace py = pybind11;
 
 namespace t2 {
 namespace {
-
-// A weight as Python holds it: (panels, scales, bias, out_features, in_features).
-using MatrixParts = std::tuple<Stored<1>, std::optional<Host<const float, 1>>,
-                               std::optional<Host<const float, 1>>, int64_t, int64_t>;
-using NormParts = std::pair<Host<const float, 1>, std::optional<Host<const float, 1>>>;
-
-struct NativeDecoder {
-  const CpuOps* ops;
-  Decoder model;
-  py::object kept;  // every tensor of the model
-  py::object rotary;
-};
-
-struct NativeCache {
-  std::vector<LayerCache> layers;
-  py::object kept;
-};
-
-Matrix matrix(const MatrixParts& parts, int64_t out_features, int64_t in_features) {
-  const auto& [panels, scales, bias, rows, columns] = parts;
-  const bool is_int8 = panels.dtype == Dtype::kInt8;
-  const int64_t width = (rows + 15) / 16 * 16;
-  const int64_t depth = is_int8 ? (columns + 3) / 4 * 4 : columns;
-  require(rows == out_features && columns == in_features && panels.size(0) == width * depth &&
-              is_int8 == scales.has_value() && (!scales || scales->size(0) == width) &&
-              (!bias || bias->size(0) == rows),
-          "decoder: a packed weight does not have the model's shape");
-  return {panels.dtype,
-          panels.data,
-          scales ? scales->data : nullptr,
-          bias ? bias->data : nullptr,
-          rows,
-          columns};
-}
-
-Norm norm(const NormParts& parts, int64_t width) {
-  require(parts.first.size(0) == width && (!parts.second || parts.second->size(0) == width),
-          "decoder: a norm does not have the model's width");
-  return {parts.first.data, parts.second ? parts.second->data : nullptr};
-}
-
-const float* head_norm(const py::dict& layer, const char* name, int64_t head_dim) {
-  const auto weight = layer[name].cast<std::optional<Host<const float, 1>>>();
-  if (!weight) return nullptr;
-  require(weight->size(0) == head_dim, "decoder: a head norm does not have head_dim weights");
-  return weight->data;
-}
-
-DecoderLayer read_layer(const Decoder& model, const py::dict& layer) {
-  const int64_t hidden = model.hidden_size, width = model.intermediate_size;
-  const int64_t up_width = model.activation == Activation::kGatedSilu ? 2 * width : width;
-  const int64_t query_width = model.num_heads * model.head_dim;
-  const auto weight = [&](const char* name, int64_t rows, int64_t columns) {
-    return matrix(layer[name].cast<MatrixParts>(), rows, columns);
-  };
-  return {norm(layer["attn_norm"].cast<NormParts>(), hidden),
-          weight("qkv", model.qkv_width(), hidden),
-          head_norm(layer, "q_norm", model.head_dim),
-          head_norm(layer, "k_norm", model.head_dim),
-          weight("out", hidden, query_width),
-          norm(layer["mlp_norm"].cast<NormParts>(), hidden),
-          weight("up", up_width, hidden),
-          weight("down", hidden, width)};
-}
-
-Activation activation(const std::string& name) {
-  if (name == "silu") return Activation::kGatedSilu;
-  require(name == "gelu" || name == "gelu_tanh", "decoder: unknown activation");
-  return name == "gelu" ? Activation::kGelu : Activation::kGeluTanh;
-}
-
-// parts: the model's sizes and tensors, by the names of csrc/decoder.h.
-std::unique_ptr<NativeDecoder> make_decoder(const CpuOps& ops, const py::dict& parts) {
-  auto native = std::make_unique<NativeDecoder>();
-  native->ops = &ops;
-  native->kept = parts;
-  Decoder& model = native->model;
-  const auto size = [&](const char* name) { return parts[name].cast<int64_t>(); };
-  model.hidden_size = size("hidden_size");
-  model.intermediate_size = size("intermediate_size");
-  model.vocab_size = size("vocab_size");
-  model.num_heads = size("num_heads");
-  model.num_kv_heads = size("num_kv_heads");
-  model.head_dim = size("head_dim");
-  require(model.num_kv_heads > 0 && model.num_heads % model.num_kv_heads == 0,
-          "decoder: num_heads must be a multiple of num_kv_heads");
-  model.norm_eps = parts["norm_eps"].cast<float>();
-  model.scale = parts["scale"].cast<float>();
-  model.activation = activation(parts["activation"].cast<std::string>());
-  model.parallel_residual = parts["parallel_residual"].cast<bool>();
-  for (const py::handle layer : parts["layers"]) {
-    model.layers.push_back(read_layer(model, layer.cast<py::dict>()));
-  }
-  model.final_norm = norm(parts["final_norm"].cast<NormParts>(), model.hidden_size);
-  model.lm_head =
-      matrix(parts["lm_head"].cast<MatrixParts>(), model.vocab_size, model.hidden_size);
-  model.embed = {};
-  if (const auto embed = parts["embed"].cast<std::optional<Stored<2>>>()) {
-    require(embed->size(0) == model.vocab_size && embed->size(1) == model.hidden_size &&
-                embed->dtype != Dtype::kInt8,
-            "decoder: embed must be [vocab_size, hidden_size] of floats");
-    model.embed = *embed;
-  }
-  return native;
-}
-
-void set_rotary(NativeDecoder& native, const py::object& cos, const py::object& sin) {
-  const auto cosines = cos.cast<Host<const float, 2>>(), sines = sin.cast<Host<const float, 2>>();
-  require(cosines.size(0) == sines.size(0) && cosines.size(1) == sines.size(1) &&
-              2 * cosines.size(1) <= native.model.head_dim,
-          "decoder: cos and sin must be [positions, rotary_dim / 2]");
-  native.rotary = py::make_tuple(cos, sin);
-  native.model.cos = cosines;
-  native.model.sin = sines;
-}
-
-template <int Rank>
-VectorStore<Rank> store(const py::tuple& parts) {
-  const auto data = parts[0].cast<Stored<Rank>>();
-  const auto scales = parts[1].cast<std::optional<Host<float, Rank - 1>>>();
-  require((data.dtype == Dtype::kInt8) == scales.has_value(),
-          "cache: int8 codes, and they alone, need scales");
-  for (int dim = 0; scales && dim + 1 < Rank; ++dim) {
-    require(scales->size(dim) == data.size(dim), "cache: one scale for each vector");
-  }
-  return {data, scales ? scales->data : nullptr};
-}
-
-// layers: a tuple (prefix_k, prefix_v, suffix_k, suffix_v) each, of pairs (data, scales).
-std::unique_ptr<NativeCache> make_cache(const py::list& layers) {
-  auto native = std::make_unique<NativeCache>();
-  native->kept = layers;
-  for (const py::handle entry : layers) {
-    const auto layer = entry.cast<py::tuple>();
-    const LayerCache cache{store<3>(layer[0]), store<3>(layer[1]), store<4>(layer[2]),
-                           store<4>(layer[3])};
-    const Stored<3>&pk = cache.prefix_k.data, &pv = cache.prefix_v.data;
-    const Stored<4>&sk = cache.suffix_k.data, &sv = cache.suffix_v.data;
-    for (int dim = 0; dim < 3; ++dim) {
-      require(pk.size(dim) == pv.size(dim), "cache: keys and values must have one shape");
-    }
-    for (int dim = 0; dim < 4; ++dim) {
-      require(sk.size(dim) == sv.size(dim), "cache: keys and values must have one shape");
-    }
-    native->layers.push_back(cache);
-  }
-  return native;
-}
 
 void require_fit(const Decoder& model, const NativeCache& cache) {
   require(cache.layers.size() == model.layers.size(), "cache: one entry for each layer");
@@ -237,9 +89,9 @@ DecodeBatch decode_batch(const NativeDecoder& native, const NativeCache& cache,
   for (int64_t row = 0; row < R; ++row) {
     const int64_t slot = batch.row_slot.data[row], drawn = batch.drawn.data[slot];
     const int64_t before = batch.prefix_len.data[row];
-    require(1 <= drawn && drawn + steps <= batch.history.size(1) &&
-                drawn - 1 + steps <= suffix.size(2),
-            "decoder: a slot has no token yet, or no room for more");
+    require(
+        1 <= drawn && drawn + steps <= batch.history.size(1) && drawn - 1 + steps <= suffix.size(2),
+        "decoder: a slot has no token yet, or no room for more");
     require(0 <= before && before + drawn - 1 + steps <= model.cos.size(0),
             "decoder: too few rotary positions");
     require_token(model, batch.history.data[slot * batch.history.size(1) + drawn - 1]);
@@ -255,8 +107,7 @@ void decode_hidden(const NativeDecoder& native, const NativeCache& cache, const 
           "decoder: hidden must be [rows, hidden_size]");
   require_workspace(native, workspace, rows, 0);
   py::gil_scoped_release no_gil;
-  native.ops->decode_hidden(native.model, cache.layers, batch, hidden, workspace.data,
-                            num_threads);
+  native.ops->decode_hidden(native.model, cache.layers, batch, hidden, workspace.data, num_threads);
 }
 
 void logits(const NativeDecoder& native, Host<float, 2> out, Host<const float, 2> hidden,
@@ -266,7 +117,7 @@ void logits(const NativeDecoder& native, Host<float, 2> out, Host<const float, 2
           "decoder: logits must be [rows, vocab_size] of hidden [rows, hidden_size]");
   require_workspace(native, workspace, 0, hidden.size(0));
   py::gil_scoped_release no_gil;
-  native.ops->hidden_logits(native.model, out, hidden, workspace.data, num_threads);
+  native.ops->logits(native.model, out, hidden, workspace.data, num_threads);
 }
 
 // Returns the number of steps taken; ended [rows] says which rows are done.
@@ -294,8 +145,8 @@ int64_t decode(const NativeDecoder& native, const NativeCache& cache, const py::
           "decoder: ended must be [rows], max_steps and logit_rows at least 1");
   require_workspace(native, workspace, rows, logit_rows);
   py::gil_scoped_release no_gil;
-  return native.ops->decode(native.model, cache.layers, batch, draws, ended, max_steps,
-                            max_seconds, logit_rows, workspace.data, num_threads);
+  return native.ops->decode(native.model, cache.layers, batch, draws, ended, max_steps, max_seconds,
+                            logit_rows, workspace.data, num_threads);
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ struct Matrix {
   int64_t out_features, in_features;
 };
 
+struct DecoderOps;  // csrc/decoder.h
+
 // One instruction set's build of every operation of csrc/cpu.
 struct CpuOps {
   void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
@@ -61,6 +63,7 @@ struct CpuOps {
   void (*philox_uniform)(Tensor<double, 1> out, Tensor<const int64_t, 1> seed,
                          Tensor<const int64_t, 1> prompt, Tensor<const int64_t, 1> sample,
                          Tensor<const int64_t, 1> step, int num_threads);
+  const DecoderOps* decoder;
 };
 
 struct InstructionSet {

@@ -40,5 +40,6 @@ void sample_tokens(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
 void philox_uniform(Tensor<double, 1> out, Tensor<const int64_t, 1> seed,
                     Tensor<const int64_t, 1> prompt, Tensor<const int64_t, 1> sample,
                     Tensor<const int64_t, 1> step, int num_threads);
+const DecoderOps& decoder_ops();
 
 }  // namespace t2::T2_ISA

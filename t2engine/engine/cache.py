@@ -14,16 +14,19 @@ from t2engine.engine.memory import MemoryPlan
 from t2engine.ops import QuantizedVectors, VectorStore, store_vectors
 from t2engine.schema import ModelConfig
 
+CACHE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+
 
 class KeyValueCache:
     """The stores of every layer, of float32, bfloat16 or int8 (codes with a scale a vector)."""
 
-    def __init__(self, config: ModelConfig, plan: MemoryPlan, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, plan: MemoryPlan, dtype: str) -> None:
         prefix = config.num_kv_heads, plan.prefix_capacity, config.head_dim
         suffix = plan.slots, config.num_kv_heads, plan.suffix_capacity, config.head_dim
         self.slots, self.suffix_capacity = plan.slots, plan.suffix_capacity
-        self.prefix_keys, self.prefix_values = allocate(config.num_layers, prefix, dtype)
-        self.suffix_keys, self.suffix_values = allocate(config.num_layers, suffix, dtype)
+        stored = CACHE_DTYPES[dtype]
+        self.prefix_keys, self.prefix_values = allocate(config.num_layers, prefix, stored)
+        self.suffix_keys, self.suffix_values = allocate(config.num_layers, suffix, stored)
 
     def write_prefix(self, layer: int, columns: Tensor, k: Tensor, v: Tensor) -> None:
         """columns [T] int64; k, v [T, H_kv, D]."""

@@ -11,6 +11,7 @@ A prompt's last token is never shared: its hidden state gives the first token's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from t2engine.ops import SHARING_BLOCK
@@ -130,3 +131,12 @@ def common_blocks(a: tuple[int, ...], b: tuple[int, ...]) -> int:
         if a[at : at + SHARING_BLOCK] != b[at : at + SHARING_BLOCK]:
             return at
     return length
+
+
+def common_blocks_of_all(prompts: Sequence[tuple[int, ...]]) -> int:
+    """How many leading tokens every prompt shares with every other, its last token aside."""
+    first, shortest = prompts[0], min(len(tokens) for tokens in prompts)
+    shared = (shortest - 1) // SHARING_BLOCK * SHARING_BLOCK
+    for tokens in prompts[1:]:
+        shared = min(shared, common_blocks(first, tokens))
+    return shared if len(prompts) > 1 else 0

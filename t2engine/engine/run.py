@@ -19,7 +19,7 @@ from torch import Tensor
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
 from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.forward import prefill
-from t2engine.engine.memory import CHUNK_TOKENS, MemoryPlan, return_free_memory
+from t2engine.engine.memory import CHUNK_TOKENS, FIRST_ROWS, MemoryPlan, return_free_memory
 from t2engine.engine.native import NativeExecutor, NativeModel
 from t2engine.engine.prefix_tree import PrefixTree, Segment
 from t2engine.engine.requests import Group, Request, group_by_prompt
@@ -85,11 +85,12 @@ class Run:
         self.tokenizer = tokenizer
         self.threads = native.model.threads
         self.logit_rows = plan.logit_rows
-        cache = KeyValueCache(config, plan)
+        cache = KeyValueCache(config, plan, native.model.precision.cache)
         self.executor = NativeExecutor(native, cache, plan.rows, plan.logit_rows)
         tree = PrefixTree(plan.prefix_capacity)
         self.scheduler = Scheduler(group_by_prompt(requests), plan.slots, tree)
-        self.meter = Meter(config, sum(request.params.n for request in requests))
+        num_samples = sum(request.params.n for request in requests)
+        self.meter = Meter(config, num_samples, native.model.precision)
         self.slots = Slots(plan.slots, plan.suffix_capacity + 1, requests)
         self.samples: dict[int, Sample] = {}  # by slot
 
@@ -132,7 +133,7 @@ class Run:
             share = seconds * (stop - start) / tokens
             self.meter.prefill(np.array(sharers[segment]), start, stop, share)
         for group in groups:
-            self.meter.first_logits(np.array(group.handles))
+            self.meter.prompt(np.array(group.handles))
 
     def draw_first_tokens(self, assignments: Sequence[Assignment]) -> list[Sample]:
         self.slots.start(assignments)
@@ -142,8 +143,8 @@ class Run:
             if sample.request.params.stop:
                 sample.stopping = StopChecker(self.tokenizer, sample.request.params)
         done: list[Sample] = []
-        for first in range(0, len(assignments), self.logit_rows):
-            block = assignments[first : first + self.logit_rows]
+        for first in range(0, len(assignments), FIRST_ROWS):
+            block = assignments[first : first + FIRST_ROWS]
             slots = torch.tensor([slot for _, _, _, slot in block])
             done += self.draw(torch.cat([logits_of(group) for group, _, _, _ in block]), slots)
         return done
@@ -166,7 +167,7 @@ class Run:
                 steps += taken
         self.meter.decode(
             np.array([sample.handle for sample in samples]),
-            batch.segment_columns.numpy(),
+            (batch.segment_columns[:, 1] - batch.segment_columns[:, 0]).numpy(),
             batch.segment_rows.numpy(),
             first_len,
             steps,
