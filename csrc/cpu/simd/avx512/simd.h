@@ -43,6 +43,10 @@ inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline Floats where_at_least(Floats x, Floats limit, Floats value) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value);
 }
+// Bit i is set where x >= limit in lane i.
+inline uint32_t at_least(Floats x, Floats limit) {
+  return _mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ);
+}
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Floats round(Floats x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -45,6 +45,11 @@ inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
 inline Floats where_at_least(Floats x, Floats limit, Floats value) {
   return vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(x, limit), vreinterpretq_u32_f32(value)));
 }
+// Bit i is set where x >= limit in lane i.
+inline uint32_t at_least(Floats x, Floats limit) {
+  const uint32x4_t bit = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(vcgeq_f32(x, limit), bit));
+}
 inline Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
 inline Floats round(Floats x) { return vrndnq_f32(x); }
 // x * 2^n for integer-valued n in [-252, 254]: in two steps, as on every other machine.

@@ -74,6 +74,12 @@ inline Floats where_at_least(Floats x, Floats limit, Floats value) {
   }
   return value;
 }
+// Bit i is set where x >= limit in lane i.
+inline uint32_t at_least(Floats x, Floats limit) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= uint32_t{x.lane[i] >= limit.lane[i]} << i;
+  return bits;
+}
 // a * b + c; rounded twice here, once where the machine has a fused instruction.
 inline Floats fma(Floats a, Floats b, Floats c) { return add(mul(a, b), c); }
 // For |x| < 2^22: past 1.5 2^23 a float has no fraction left, so the addition rounds it away.

@@ -1,0 +1,411 @@
+// The token of one row, without a sort and without writing what is only read once.
+//
+// A token's weight is 2^((logit - top of its block) log2(e) / temperature), and a block of tokens
+// weighs 2^((its top - top of the row) log2(e) / temperature): both are at most 1, and one pass
+// over the logits finds them. All three filters keep a head of the order by falling logit, so each
+// is a cut of that order, found by narrowing a range of logits until few tokens are left to be
+// sorted.
+#include "sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "vector_math.h"
+
+namespace t2::T2_ISA {
+namespace {
+
+constexpr int64_t kBlock = kSampleBlock;
+constexpr int kProbes = 4;        // limits tried in one pass
+constexpr int kFewTokens = 64;    // enough to sort them
+constexpr int kMostListed = 256;  // far more than kFewTokens, which is an estimate where it matters
+constexpr float kLargest = std::numeric_limits<float>::max();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct Row {
+  const float* logits;
+  int64_t vocab_size;
+  int64_t blocks;
+  float temperature;
+  float scale;     // log2(e) / temperature
+  float* tops;     // [blocks] the highest logit of each
+  float* sums;     // [blocks] of the weights, next to their own top
+  float* factors;  // [blocks] what a block's weights count for in the row
+  float* weights;  // [blocks, kBlock], next to their block's top; only where there are filters
+  float top;       // the highest logit
+  float floor;     // with filters, the least logit that is kept
+};
+
+// Logits in [low, high) may be the cut. The measures are of all tokens from that logit up.
+struct Range {
+  float low;
+  double low_measure;
+  float high;
+  double high_measure;
+};
+
+int64_t whole_lanes(int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+float next_above(float x) { return std::nextafter(x, kInfinity); }
+
+// The logits of a block, with -inf past the end of the row.
+const float* block_of(const Row& row, int64_t block, float (&padded)[kBlock]) {
+  const float* from = row.logits + block * kBlock;
+  const int64_t count = row.vocab_size - block * kBlock;
+  if (count >= kBlock) return from;
+  std::fill(std::copy(from, from + count, padded), padded + kBlock, -kInfinity);
+  return padded;
+}
+
+Lanes lane_tops(const float* logits) {
+  Lanes top = load_lanes(logits);
+  for (int64_t i = kLanes; i < kBlock; i += kLanes) top = max(top, load_lanes(logits + i));
+  return top;
+}
+
+// Calls keep(i, weights of tokens i to i + 15) for a block of logits.
+template <typename Keep>
+void weigh(const Row& row, const float* logits, float block_top, Keep keep) {
+  const Lanes scale = broadcast_lanes(row.scale);
+  const Lanes top = broadcast_lanes(std::max(-kLargest, block_top));  // -inf - -inf would be nan
+  for (int64_t i = 0; i < kBlock; i += kLanes) {
+    keep(i, exp2(mul(sub(load_lanes(logits + i), top), scale)));
+  }
+}
+
+// Finds top and, when there is a temperature, factors. No row's distribution has a logit of nan or
+// +inf, or none above -inf.
+void finish_tops(Row& row, bool tainted) {
+  std::fill(row.tops + row.blocks, row.tops + whole_lanes(row.blocks), -kInfinity);
+  row.top = -kInfinity;
+  for (int64_t i = 0; i < row.blocks; i += kLanes) {
+    row.top = std::max(row.top, reduce_max(load_lanes(row.tops + i)));
+  }
+  if (tainted || row.top == -kInfinity) {
+    throw std::invalid_argument(
+        std::string("sample_tokens: logits must be finite for a token, and -inf for others, got ") +
+        (tainted ? "nan or inf" : "only -inf"));
+  }
+  const Lanes top = broadcast_lanes(row.top), scale = broadcast_lanes(row.scale);
+  for (int64_t i = 0; i < row.blocks; i += kLanes) {
+    store_lanes(row.factors + i, exp2(mul(sub(load_lanes(row.tops + i), top), scale)));
+  }
+}
+
+// tops and sums, in one pass. A nan or +inf makes its block's sum nan.
+void weigh_all(Row& row) {
+  float padded[kBlock];
+  float taint = 0;
+  for (int64_t block = 0; block < row.blocks; ++block) {
+    const float* logits = block_of(row, block, padded);
+    row.tops[block] = reduce_max(lane_tops(logits));
+    Lanes sum = broadcast_lanes(0.0f);
+    weigh(row, logits, row.tops[block], [&](int64_t, Lanes weight) { sum = add(sum, weight); });
+    row.sums[block] = reduce_add(sum);
+    taint += row.sums[block];
+  }
+  finish_tops(row, std::isnan(taint));
+}
+
+// tops, and into groups [blocks, kLanes] those of every sixteen tokens. Adding 0 times every logit
+// gives nan after a nan or +inf, and 0 otherwise.
+void find_tops(Row& row, float* groups) {
+  const Lanes zero = broadcast_lanes(0.0f), lowest = broadcast_lanes(-kLargest);
+  float padded[kBlock];
+  Lanes taint = zero;
+  for (int64_t block = 0; block < row.blocks; ++block) {
+    const float* logits = block_of(row, block, padded);
+    for (int64_t i = 0; i < kBlock; i += kLanes) {
+      taint = fma(max(lowest, load_lanes(logits + i)), zero, taint);
+    }
+    const Lanes top = lane_tops(logits);
+    row.tops[block] = reduce_max(top);
+    if (groups != nullptr) store_lanes(groups + block * kLanes, top);
+  }
+  finish_tops(row, std::isnan(reduce_add(taint)));
+}
+
+// Calls body(block, its logits) for the blocks that hold a logit of at least `limit`.
+template <typename Body>
+void for_each_block(const Row& row, float limit, Body body) {
+  float padded[kBlock];
+  for (int64_t block = 0; block < row.blocks; ++block) {
+    if (row.tops[block] >= limit) body(block, block_of(row, block, padded));
+  }
+}
+
+// Calls body(token) for those with logits in [low, high), in order of id.
+template <typename Body>
+void for_each_between(const Row& row, float low, float high, Body body) {
+  const Lanes from = broadcast_lanes(low), to = broadcast_lanes(high);
+  for_each_block(row, low, [&](int64_t block, const float* logits) {
+    for (int64_t i = 0; i < kBlock; i += kLanes) {
+      const Lanes x = load_lanes(logits + i);
+      for (uint32_t rest = at_least(x, from) & ~at_least(x, to); rest != 0; rest &= rest - 1) {
+        body(block * kBlock + i + __builtin_ctz(rest));
+      }
+    }
+  });
+}
+
+// How many of x [count] are at least each limit.
+void count_from(const float* x, int64_t count, const float* limits, double* counts) {
+  Lanes limit[kProbes];
+  int64_t found[kProbes] = {};
+  for (int j = 0; j < kProbes; ++j) limit[j] = broadcast_lanes(limits[j]);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Lanes lanes = load_lanes(x + i);
+    for (int j = 0; j < kProbes; ++j) found[j] += __builtin_popcount(at_least(lanes, limit[j]));
+  }
+  for (int j = 0; j < kProbes; ++j) counts[j] += static_cast<double>(found[j]);
+}
+
+// What the tokens with logits of at least each limit weigh; limits rise.
+void mass_from(const Row& row, const float* limits, double* masses) {
+  Lanes limit[kProbes];
+  for (int j = 0; j < kProbes; ++j) limit[j] = broadcast_lanes(limits[j]);
+  for_each_block(row, limits[0], [&](int64_t block, const float* logits) {
+    Lanes sum[kProbes];
+    for (Lanes& probe : sum) probe = broadcast_lanes(0.0f);
+    for (int64_t i = 0; i < kBlock; i += kLanes) {
+      const Lanes x = load_lanes(logits + i), weight = load_lanes(row.weights + block * kBlock + i);
+      for (int j = 0; j < kProbes; ++j) sum[j] = add(sum[j], where_at_least(x, limit[j], weight));
+    }
+    for (int j = 0; j < kProbes; ++j) masses[j] += double{reduce_add(sum[j])} * row.factors[block];
+  });
+}
+
+// Narrows the range to the logit at which the measure reaches `goal`, until is_few(range) or all
+// its logits are equal. measure(limits, out) adds to out what it finds.
+template <typename IsFew, typename Measure>
+void narrow(Range& range, double goal, IsFew is_few, Measure measure) {
+  while (next_above(range.low) < range.high && !is_few(range)) {
+    float limits[kProbes];
+    double found[kProbes] = {};
+    for (int j = 0; j < kProbes; ++j) {
+      const double share = (j + 1) / (kProbes + 1.0);
+      const double limit = range.low + (std::min(range.high, kLargest) - double{range.low}) * share;
+      limits[j] = static_cast<float>(limit);
+    }
+    measure(limits, found);
+    for (int j = 0; j < kProbes; ++j) {
+      if (found[j] < goal) {
+        range.high = limits[j];
+        range.high_measure = found[j];
+        break;
+      }
+      range.low = limits[j];
+      range.low_measure = found[j];
+    }
+  }
+}
+
+// Walks the tokens by falling logit, equal ones by id, and keeps those before which the measure is
+// below `goal`: raises the floor, and returns the last token kept at the floor if others there are
+// not, else -1. measure_of(token) is what one adds.
+template <typename MeasureOf>
+int64_t cut(Row& row, const Range& range, double goal, MeasureOf measure_of) {
+  int64_t last = -1;
+  bool dropped = false;
+  double before = range.high_measure;
+  row.floor = range.high;
+  const auto walk = [&](int64_t token) {
+    if (before < goal) {
+      before += measure_of(token);
+      last = token;
+      row.floor = row.logits[token];
+    } else {
+      dropped |= row.logits[token] == row.floor;
+    }
+  };
+  if (next_above(range.low) >= range.high) {
+    for_each_between(row, range.low, range.high, walk);
+    return dropped ? last : -1;
+  }
+  int64_t tokens[kMostListed], found = 0;
+  for_each_between(row, range.low, range.high, [&](int64_t token) {
+    if (found < kMostListed && measure_of(token) > 0) tokens[found++] = token;
+  });
+  std::sort(tokens, tokens + found, [&](int64_t a, int64_t b) {
+    return row.logits[a] != row.logits[b] ? row.logits[a] > row.logits[b] : a < b;
+  });
+  std::for_each(tokens, tokens + found, walk);
+  return dropped ? last : -1;
+}
+
+// groups: the tops of every sixteen tokens. When k of them reach a limit, so do k tokens.
+int64_t keep_top_k(Row& row, int64_t k, const float* groups) {
+  const auto goal = static_cast<double>(k);
+  const auto count_groups = [&](const float* limits, double* counts) {
+    count_from(groups, row.blocks * kLanes, limits, counts);
+  };
+  const auto count_tokens = [&](const float* limits, double* counts) {
+    for_each_block(row, limits[0], [&](int64_t, const float* logits) {
+      count_from(logits, kBlock, limits, counts);
+    });
+  };
+  const auto within = [](double few) {
+    return [few](const Range& range) { return range.low_measure - range.high_measure <= few; };
+  };
+  Range range{row.floor, kInfinity, next_above(row.top), 0};
+  const float floors[kProbes] = {row.floor, row.floor, row.floor, row.floor};
+  double counts[kProbes] = {};
+  count_groups(floors, counts);
+  if (counts[0] >= goal) {
+    narrow(range, goal, within(8 + goal / 16), count_groups);
+    range = {range.low, kInfinity, next_above(row.top), 0};
+  } else {
+    std::fill(counts, counts + kProbes, 0.0);
+    count_tokens(floors, counts);
+    if (counts[0] < goal) return -1;
+  }
+  narrow(range, goal, within(kFewTokens), count_tokens);
+  return cut(row, range, goal, [](int64_t) { return 1.0; });
+}
+
+double weight_of(const Row& row, int64_t token) {
+  return double{row.weights[token]} * row.factors[token / kBlock];
+}
+
+// The tokens that weigh less than half a vocab_size-th of what may be dropped weigh too little
+// together. No token of a range weighs less than one at its low end would.
+int64_t keep_top_p(Row& row, float top_p, double total) {
+  const double goal = std::max(top_p * total, std::numeric_limits<double>::min());
+  const double least = 0.5 * (total - goal) / static_cast<double>(row.vocab_size);
+  const float guess = row.top + row.temperature * static_cast<float>(std::log(least));
+  Range range{std::max(row.floor, guess), kInfinity, next_above(row.top), 0};
+  const auto is_few = [&](const Range& r) {
+    const float weight = reduce_max(exp2(broadcast((r.low - row.top) * row.scale)));
+    return r.low_measure - r.high_measure <= kFewTokens * double{weight};
+  };
+  narrow(range, goal, is_few,
+         [&](const float* limits, double* masses) { mass_from(row, limits, masses); });
+  return cut(row, range, goal, [&](int64_t token) { return weight_of(row, token); });
+}
+
+void drop_equals_after(Row& row, int64_t last) {
+  if (last < 0) return;
+  for_each_between(row, row.floor, next_above(row.floor), [&](int64_t token) {
+    if (token > last) row.weights[token] = 0;
+  });
+}
+
+void sum_kept(Row& row) {
+  const Lanes floor = broadcast_lanes(row.floor);
+  std::fill(row.sums, row.sums + row.blocks, 0.0f);
+  for_each_block(row, row.floor, [&](int64_t block, const float* logits) {
+    Lanes sum = broadcast_lanes(0.0f);
+    for (int64_t i = 0; i < kBlock; i += kLanes) {
+      const Lanes weight = load_lanes(row.weights + block * kBlock + i);
+      sum = add(sum, where_at_least(load_lanes(logits + i), floor, weight));
+    }
+    row.sums[block] = reduce_add(sum);
+  });
+}
+double total_of(const Row& row) {
+  double total = 0;
+  for (int64_t i = 0; i < row.blocks; ++i) total += double{row.sums[i]} * row.factors[i];
+  return total;
+}
+
+// Fills weights and sums with what the filters leave. Below 2^-119 of the top nothing is drawn.
+void filter(Row& row, int64_t top_k, float top_p, float min_p) {
+  find_tops(row, row.weights);
+  row.floor = std::max(-kLargest, row.top - 83.0f * row.temperature);
+  if (min_p > 0) {
+    const double least = row.temperature * std::log(double{std::min(min_p, 1.0f)});
+    row.floor = std::max(row.floor, static_cast<float>(row.top + least));
+  }
+  int64_t last = -1;
+  if (0 < top_k && top_k < row.vocab_size) last = keep_top_k(row, top_k, row.weights);
+  for_each_block(row, row.floor, [&](int64_t block, const float* logits) {
+    float* to = row.weights + block * kBlock;
+    weigh(row, logits, row.tops[block],
+          [&](int64_t i, Lanes weight) { store_lanes(to + i, weight); });
+  });
+  drop_equals_after(row, last);
+  sum_kept(row);
+  if (!(top_p < 1)) return;
+  drop_equals_after(row, keep_top_p(row, top_p, total_of(row)));
+  sum_kept(row);
+}
+
+// The first token whose cumulative weight exceeds uniform times the total. Rounding may leave its
+// block's running sum a little short of the block's sum; then it is the last one with a weight.
+int64_t draw(const Row& row, bool filtered, double uniform, float* logprob) {
+  const double total = total_of(row), target = uniform * total;
+  double before = 0;
+  int64_t block = 0;
+  for (int64_t i = 0; i < row.blocks; ++i) {
+    const double mass = double{row.sums[i]} * row.factors[i];
+    if (mass == 0) continue;
+    block = i;
+    if (before + mass > target) break;
+    before += mass;
+  }
+  float padded[kBlock], weights[kBlock];
+  const float* logits = block_of(row, block, padded);
+  const Lanes floor = broadcast_lanes(row.floor);
+  weigh(row, logits, row.tops[block], [&](int64_t i, Lanes weight) {
+    if (filtered) {
+      weight = load_lanes(row.weights + block * kBlock + i);
+      weight = where_at_least(load_lanes(logits + i), floor, weight);
+    }
+    store_lanes(weights + i, weight);
+  });
+  int64_t token = 0;
+  const double factor = row.factors[block];
+  for (int64_t i = 0; i < kBlock; ++i) {
+    if (weights[i] == 0) continue;
+    token = i;
+    before += weights[i] * factor;
+    if (before > target) break;
+  }
+  if (logprob != nullptr) {
+    *logprob = static_cast<float>(std::log(weights[token] * factor / total));
+  }
+  return block * kBlock + token;
+}
+
+}  // namespace
+
+void sample_row(const float* logits, int64_t vocab_size, float temperature, int64_t top_k,
+                float top_p, float min_p, double uniform, float* scratch, int64_t* token,
+                float* logprob) {
+  if (!(temperature >= 0 && temperature < kInfinity)) {
+    throw std::invalid_argument("sample_tokens: temperature must be at least 0, got " +
+                                std::to_string(temperature));
+  }
+  const int64_t blocks = (vocab_size + kBlock - 1) / kBlock, room = whole_lanes(blocks);
+  // The bound keeps 0 * inf (nan) from appearing for the top token.
+  const float scale = std::min(kLog2E / temperature, kLargest);
+  Row row{logits,
+          vocab_size,
+          blocks,
+          temperature,
+          scale,
+          scratch,
+          scratch + room,
+          scratch + 2 * room,
+          scratch + 3 * room,
+          0,
+          0};
+  if (temperature == 0) {
+    find_tops(row, nullptr);
+    const int64_t start = (std::find(row.tops, row.tops + blocks, row.top) - row.tops) * kBlock;
+    *token = std::find(logits + start, logits + vocab_size, row.top) - logits;
+    if (logprob != nullptr) *logprob = 0;
+    return;
+  }
+  const bool filtered = (0 < top_k && top_k < vocab_size) || top_p < 1 || min_p > 0;
+  if (filtered) {
+    filter(row, top_k, top_p, min_p);
+  } else {
+    weigh_all(row);
+  }
+  *token = draw(row, filtered, uniform, logprob);
+}
+
+}  // namespace t2::T2_ISA
