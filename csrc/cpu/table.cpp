@@ -13,7 +13,9 @@ InstructionSet entry(const char* name) {
       silu_mul,
       gelu,
       prefill_attention,
+      tree_attention,
       shared_prefix_attention,
+      store_vectors,
       sample_tokens,
       philox_uniform,
   };

@@ -115,6 +115,7 @@ def prefill_pieces(model: Transformer, prefix: PrefixStore, pieces: Sequence[Pie
     key_bounds = torch.tensor([(p.group.span[0], p.group.span[0] + p.stop) for p in pieces])
     positions = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
     columns = positions + key_bounds[:, 0].repeat_interleave(counts[1:])
+    span_bounds = torch.arange(len(pieces) + 1)
     tokens = torch.tensor([t for p in pieces for t in p.group.token_ids[p.start : p.stop]])
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -125,6 +126,7 @@ def prefill_pieces(model: Transformer, prefix: PrefixStore, pieces: Sequence[Pie
             prefix.values[layer],
             query_bounds,
             key_bounds,
+            span_bounds,
             model.scale,
             threads=model.threads,
         )

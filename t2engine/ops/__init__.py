@@ -14,11 +14,14 @@ from t2engine.ops.rotary_embedding import rotary_embedding
 from t2engine.ops.sample_tokens import sample_tokens
 from t2engine.ops.shared_prefix_attention import shared_prefix_attention
 from t2engine.ops.silu_mul import silu_mul
+from t2engine.ops.store_vectors import QuantizedVectors, empty_vectors, flat_vectors, store_vectors
+from t2engine.ops.tree_attention import tree_attention
 
 OPS: dict[str, Op] = {
     op.name: op
     for op in (
         shared_prefix_attention,
+        tree_attention,
         merge_states,
         prefill_attention,
         linear,
@@ -29,6 +32,7 @@ OPS: dict[str, Op] = {
         gelu,
         sample_tokens,
         philox_uniform,
+        store_vectors,
     )
 }
 
@@ -38,6 +42,9 @@ __all__ = [
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
+    "QuantizedVectors",
+    "empty_vectors",
+    "flat_vectors",
     "gelu",
     "layer_norm",
     "linear",
@@ -51,4 +58,6 @@ __all__ = [
     "sample_tokens",
     "shared_prefix_attention",
     "silu_mul",
+    "store_vectors",
+    "tree_attention",
 ]
