@@ -27,7 +27,7 @@ def beside(benchmark, case, peer):
 
 @pytest.mark.parametrize("case", ONE_PROMPT, ids=str)
 def test_torch(benchmark, case):
-    q, k, v, _, spans, scale = beside(benchmark, case, "torch sdpa")
+    q, k, v, _, spans, _, scale = beside(benchmark, case, "torch sdpa")
     start, stop = spans[0].tolist()
     q, k, v = q.transpose(0, 1)[None], k[None, :, start:stop], v[None, :, start:stop]
     attend = torch.nn.functional.scaled_dot_product_attention

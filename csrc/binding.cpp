@@ -56,19 +56,32 @@ struct CheckPack {
 };
 
 struct CheckPrefill {
-  void operator()(Tensor<float, 3>, Tensor<const float, 3> q, Tensor<const float, 3> k,
-                  Tensor<const float, 3>, Tensor<const int64_t, 1> query_bounds,
-                  Tensor<const int64_t, 2> key_bounds, float, int) const {
-    require_bounds(query_bounds, q.size(0),
-                   "prefill_attention: query_bounds must rise from 0 to the number of queries");
-    require_spans(key_bounds, k.size(1),
-                  "prefill_attention: key_bounds must lie inside the key store");
-    for (int64_t g = 0; g < key_bounds.size(0); ++g) {
-      const int64_t num_keys = key_bounds.data[2 * g + 1] - key_bounds.data[2 * g];
-      require(num_keys >= query_bounds.data[g + 1] - query_bounds.data[g],
-              "prefill_attention: key_bounds must give every prompt at least as many keys as "
-              "query_bounds gives it queries");
-    }
+  void operator()(Tensor<float, 3>, Tensor<const float, 3> q, const VectorStore<3>& k,
+                  const VectorStore<3>&, Tensor<const int64_t, 1> query_bounds,
+                  Tensor<const int64_t, 2> spans, Tensor<const int64_t, 1> span_bounds, float,
+                  int) const {
+    require_prefill(query_bounds, spans, span_bounds, q.size(0), k.size(1));
+  }
+};
+
+struct CheckTree {
+  void operator()(Tensor<float, 3>, Tensor<const float, 3> q, const VectorStore<3>& prefix_k,
+                  const VectorStore<3>&, Tensor<const int64_t, 2> segment_columns,
+                  Tensor<const int64_t, 2> segment_rows, const VectorStore<4>& suffix_k,
+                  const VectorStore<4>&, Tensor<const int64_t, 1> row_slot,
+                  Tensor<const int64_t, 1> suffix_len, float, int) const {
+    require_segments(segment_columns, segment_rows, q.size(0), prefix_k.size(1));
+    require_within(row_slot, suffix_k.size(0) - 1,
+                   "tree_attention: row_slot must name a slot of the suffix store");
+    require_within(suffix_len, suffix_k.size(2),
+                   "tree_attention: suffix_len must not pass the suffix store");
+  }
+};
+
+struct CheckStoreVectors {
+  void operator()(const VectorStore<2>& store, Tensor<const int64_t, 1> at, Tensor<const float, 2>,
+                  int) const {
+    require_within(at, store.size(0) - 1, "store_vectors: at must lie inside the store");
   }
 };
 
@@ -122,7 +135,9 @@ void bind_cpu(py::module_& module, const CpuOps& ops) {
   def(module, "silu_mul_cpu", ops.silu_mul);
   def(module, "gelu_cpu", ops.gelu);
   def<CheckPrefill>(module, "prefill_attention_cpu", ops.prefill_attention);
+  def<CheckTree>(module, "tree_attention_cpu", ops.tree_attention);
   def<CheckDecode>(module, "shared_prefix_attention_cpu", ops.shared_prefix_attention);
+  def<CheckStoreVectors>(module, "store_vectors_cpu", ops.store_vectors);
   def(module, "sample_tokens_cpu", ops.sample_tokens);
   def(module, "philox_uniform_cpu", ops.philox_uniform);
   bind_decoder(module, ops);

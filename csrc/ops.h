@@ -25,6 +25,16 @@ struct Matrix {
 
 struct DecoderOps;  // csrc/decoder.h
 
+// Keys or values as stored: float32, bfloat16, or int8 codes that are worth their vector's scale.
+// scales: one for each vector of data, null where there are none.
+template <int Rank>
+struct VectorStore {
+  Stored<Rank> data;
+  float* scales = nullptr;
+
+  int64_t size(int dim) const { return data.size(dim); }
+};
+
 // One instruction set's build of every operation of csrc/cpu.
 struct CpuOps {
   void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
@@ -43,10 +53,15 @@ struct CpuOps {
                            Tensor<const float, 2> cos, Tensor<const float, 2> sin, int num_threads);
   void (*silu_mul)(Tensor<float, 2> out, Tensor<const float, 2> gate_up, int num_threads);
   void (*gelu)(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads);
-  void (*prefill_attention)(Tensor<float, 3> out, Tensor<const float, 3> q,
-                            Tensor<const float, 3> k, Tensor<const float, 3> v,
-                            Tensor<const int64_t, 1> query_bounds,
-                            Tensor<const int64_t, 2> key_bounds, float scale, int num_threads);
+  void (*prefill_attention)(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> k,
+                            VectorStore<3> v, Tensor<const int64_t, 1> query_bounds,
+                            Tensor<const int64_t, 2> spans, Tensor<const int64_t, 1> span_bounds,
+                            float scale, int num_threads);
+  void (*tree_attention)(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> prefix_k,
+                         VectorStore<3> prefix_v, Tensor<const int64_t, 2> segment_columns,
+                         Tensor<const int64_t, 2> segment_rows, VectorStore<4> suffix_k,
+                         VectorStore<4> suffix_v, Tensor<const int64_t, 1> row_slot,
+                         Tensor<const int64_t, 1> suffix_len, float scale, int num_threads);
   void (*shared_prefix_attention)(Tensor<float, 3> out, Tensor<const float, 3> q,
                                   Tensor<const float, 3> prefix_k, Tensor<const float, 3> prefix_v,
                                   Tensor<const int64_t, 2> prefix_bounds,
@@ -55,6 +70,8 @@ struct CpuOps {
                                   Tensor<const int64_t, 1> row_slot,
                                   Tensor<const int64_t, 1> suffix_len, float scale,
                                   int num_threads);
+  void (*store_vectors)(VectorStore<2> store, Tensor<const int64_t, 1> at,
+                        Tensor<const float, 2> vectors, int num_threads);
   void (*sample_tokens)(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
                         Tensor<const float, 2> logits, Tensor<const float, 1> temperature,
                         Tensor<const int64_t, 1> top_k, Tensor<const float, 1> top_p,

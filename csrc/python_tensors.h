@@ -6,10 +6,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
 
+#include "ops.h"
 #include "tensor.h"
 
 namespace t2 {
@@ -45,7 +47,8 @@ const py::object& torch_dtype() {
 struct Names {
   py::str data_ptr = intern("data_ptr"), shape = intern("shape"), dtype = intern("dtype"),
           is_cpu = intern("is_cpu"), is_cuda = intern("is_cuda"),
-          is_contiguous = intern("is_contiguous");
+          is_contiguous = intern("is_contiguous"), codes = intern("codes"),
+          scales = intern("scales");
 
   static py::str intern(const char* name) {
     return py::reinterpret_steal<py::str>(PyUnicode_InternFromString(name));
@@ -128,6 +131,28 @@ bool read_stored(py::handle source, Stored<Rank>& view) {
   return true;
 }
 
+template <int Rank>
+bool read_vectors(py::handle source, VectorStore<Rank>& store) {
+  const bool quantized = py::hasattr(source, names().codes);
+  py::object data =
+      quantized ? py::getattr(source, names().codes) : py::reinterpret_borrow<py::object>(source);
+  if (!read_stored(data, store.data)) return false;
+  store.scales = nullptr;
+  if (quantized != (store.data.dtype == Dtype::kInt8) || store.data.dtype == Dtype::kFloat16) {
+    throw py::type_error("vectors are stored as float32, bfloat16, or int8 codes with scales");
+  }
+  if (!quantized) return true;
+  Tensor<float, Rank - 1> scales;
+  if (!read_tensor(py::getattr(source, names().scales), scales, "cpu", names().is_cpu)) {
+    return false;
+  }
+  if (!std::equal(scales.sizes, scales.sizes + Rank - 1, store.data.sizes)) {
+    throw py::type_error("scales must be one for each vector of codes");
+  }
+  store.scales = scales.data;
+  return true;
+}
+
 }  // namespace t2
 
 namespace pybind11::detail {
@@ -136,6 +161,13 @@ template <int Rank>
 struct type_caster<t2::Stored<Rank>> {
   PYBIND11_TYPE_CASTER(t2::Stored<Rank>, const_name("Tensor"));
   bool load(handle source, bool) { return t2::read_stored(source, value); }
+};
+
+// A tensor, or codes and their scales: t2engine.ops.QuantizedVectors.
+template <int Rank>
+struct type_caster<t2::VectorStore<Rank>> {
+  PYBIND11_TYPE_CASTER(t2::VectorStore<Rank>, const_name("Vectors"));
+  bool load(handle source, bool) { return t2::read_vectors(source, value); }
 };
 
 template <typename T, int Rank>

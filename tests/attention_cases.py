@@ -114,17 +114,18 @@ class PrefillCase(Case):
         q = self.sharpness * normal(g, sum(self.queries), self.num_heads, D)
         spans = spans_of(self.keys, gap=2)
         k, v = (store(g, self.num_kv_heads, spans, 2, D) for _ in range(2))
-        tensors = [x.to(device) for x in (q, k, v, bounds_of(self.queries), spans)]
+        one_each = torch.arange(len(spans) + 1)
+        tensors = [x.to(device) for x in (q, k, v, bounds_of(self.queries), spans, one_each)]
         return (*tensors, 1 / math.sqrt(D))
 
     def take(self, inputs: Inputs, rows: list[int]) -> Inputs:
         """A run of one prompt's queries, as if the later ones had not come yet."""
-        q, k, v, query_bounds, key_bounds, scale = inputs
+        q, k, v, query_bounds, key_bounds, _, scale = inputs
         [group] = set(torch.bucketize(torch.tensor(rows), query_bounds[1:], right=True).tolist())
         assert rows == list(range(rows[0], rows[-1] + 1))
         spans = key_bounds[group : group + 1].clone()
         spans[0, 1] -= query_bounds[group + 1] - 1 - rows[-1]
-        return q[rows], k, v, bounds_of((len(rows),)), spans, scale
+        return q[rows], k, v, bounds_of((len(rows),)), spans, torch.tensor([0, 1]), scale
 
 
 PREFILL_ATTENTION = [

@@ -15,6 +15,7 @@
 #include <new>
 
 #include "lane_tile.h"
+#include "vector_store.h"
 
 namespace t2::T2_ISA {
 
@@ -104,18 +105,17 @@ inline void join(State into, State from, int64_t head_dim) {
   }
 }
 
-inline Floats load_up_to(const float* from, int64_t count) {
-  if (count >= kWidth) return load(from);
-  float lanes[kWidth] = {};
-  std::copy_n(from, count, lanes);
-  return load(lanes);
-}
-inline void store_up_to(float* to, int64_t count, Floats x) {
-  if (count >= kWidth) return store(to, x);
-  float lanes[kWidth];
-  store(lanes, x);
-  std::copy_n(lanes, count, to);
-}
+// What walking over keys needs room for.
+struct Workspace {
+  float* scores;         // [kKeyBlock, kStrip]
+  float *keys, *values;  // [kKeyBlock, head_dim], of stores that are not float32
+
+  static int64_t floats(int64_t head_dim) { return kKeyBlock * (kStrip + 2 * head_dim); }
+  Workspace(Scratch& scratch, int64_t head_dim)
+      : scores(scratch.take(kKeyBlock * kStrip)),
+        keys(scratch.take(kKeyBlock * head_dim)),
+        values(scratch.take(kKeyBlock * head_dim)) {}
+};
 
 // Which keys a query sees: query i the first seen_by_first + i / sharers.
 struct Causal {
@@ -143,8 +143,9 @@ struct Strips {
 
   void clear() const;
   void pack(const float* q, float scale) const;
-  void attend(const float* keys, const float* values, int64_t num_keys, const Causal* causal,
-              float* scores) const;
+  void attend(Vectors keys, Vectors values, int64_t num_keys, const Causal* causal,
+              const Workspace& work) const;
+  void copy_lanes(int64_t first_query, const Strips& to, int64_t to_query, int64_t count) const;
   template <typename Write>
   void unpack(int64_t strip, const float* factor, Write&& write) const;
 };
@@ -193,31 +194,55 @@ inline void mask(float* scores, int64_t first_key, int64_t count, const Causal& 
   }
 }
 
-// Takes the states on over num_keys keys and values [num_keys, head_dim], a block after another,
-// each read once from memory for all strips. causal: null where every query sees every key.
-// scores: [kKeyBlock, kStrip].
-inline void Strips::attend(const float* keys, const float* values, int64_t num_keys,
-                           const Causal* causal, float* scores) const {
+// Takes the states on over num_keys keys and values, a block after another, each read once from
+// memory, and widened once, for all strips. causal: null where every query sees every key.
+inline void Strips::attend(Vectors keys, Vectors values, int64_t num_keys, const Causal* causal,
+                           const Workspace& work) const {
+  if (causal != nullptr) num_keys = std::min(num_keys, (*causal)(queries - 1));
   for (int64_t key = 0; key < num_keys; key += kKeyBlock) {
-    const float* block_keys = keys + key * head_dim;
-    const float* block_values = values + key * head_dim;
+    const int64_t in_block = std::min(kKeyBlock, num_keys - key);
+    const float* block_keys = keys.from(key).widen(in_block, head_dim, work.keys);
+    const float* block_values = values.from(key).widen(in_block, head_dim, work.values);
+    // What is fetched meanwhile: the values, then the keys that follow. Of other stores the values
+    // are here already, so it is the next block's keys, then its values.
+    const Vectors next_keys = keys.from(key + in_block), next_values = values.from(key + in_block);
+    const bool in_place = keys.in_place(head_dim);
+    const void* ahead_of_keys = next_keys.data;
+    if (in_place) ahead_of_keys = block_values;
+    const void* ahead_of_values = in_place ? next_keys.data : next_values.data;
     for (int64_t strip = 0; strip < this->count(); ++strip) {
       const int64_t first = strip * kStrip, last = std::min(first + kStrip, queries) - 1;
-      const int64_t seen = causal != nullptr ? std::min(num_keys, (*causal)(last)) : num_keys;
-      const int64_t count = std::min(kKeyBlock, seen - key);
+      const int64_t seen = causal != nullptr ? (*causal)(last)-key : in_block;
+      const int64_t count = std::min(in_block, seen);
       if (count <= 0) continue;
       const int vectors = static_cast<int>(ceil_div(last + 1 - first, kWidth));
       const float* strip_queries = packed + first * head_dim;
-      lane_product<Storage::kRows>(block_keys, block_values, head_dim, count, strip_queries,
-                                   head_dim, scores, nullptr, vectors);
+      lane_product<Storage::kRows>(block_keys, static_cast<const float*>(ahead_of_keys), head_dim,
+                                   count, strip_queries, head_dim, work.scores, nullptr, vectors);
       if (causal != nullptr && (*causal)(first) < key + count) {
-        mask(scores, key, count, *causal, first);
+        mask(work.scores, key, count, *causal, first);
       }
       float rescale[kStrip];
-      weigh(scores, count, state(strip), rescale, vectors);
-      lane_product<Storage::kColumns>(block_values, block_keys + count * head_dim, head_dim,
-                                      head_dim, scores, count, state(strip).out, rescale, vectors);
+      weigh(work.scores, count, state(strip), rescale, vectors);
+      lane_product<Storage::kColumns>(block_values, static_cast<const float*>(ahead_of_values),
+                                      head_dim, head_dim, work.scores, count, state(strip).out,
+                                      rescale, vectors);
     }
+  }
+}
+
+// Copies the states of `count` queries from first_query on to those of `to` from to_query on.
+inline void Strips::copy_lanes(int64_t first_query, const Strips& to, int64_t to_query,
+                               int64_t count) const {
+  while (count > 0) {
+    const int64_t lane = first_query % kStrip, to_lane = to_query % kStrip;
+    const int64_t some = std::min({count, kStrip - lane, kStrip - to_lane});
+    const float* from = states + first_query / kStrip * State::floats(head_dim) + lane;
+    float* into = to.states + to_query / kStrip * State::floats(head_dim) + to_lane;
+    for (int64_t d = 0; d < head_dim + 2; ++d) {  // out, top and sum are rows alike
+      std::copy_n(from + d * kStrip, some, into + d * kStrip);
+    }
+    first_query += some, to_query += some, count -= some;
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "attention.h"
 #include "ops.h"
 #include "sampling.h"
 #include "transformer_pass.h"
@@ -51,10 +52,12 @@ void draw_rows(const DecodeBatch& batch, const Draws& draws, int64_t first, int6
                const float* logits, int64_t vocab_size, int num_threads) {
   parallel_rows(num_threads, count, 30 * vocab_size, [&](int64_t i) {
     const int64_t slot = batch.row_slot.data[first + i], step = batch.drawn.data[slot];
-    const double uniform = philox_uniform(draws.seed.data[slot], draws.prompt.data[slot],
-                                          draws.sample.data[slot], step);
+    const double uniform =
+        uniform_of(draws.seed.data[slot], draws.prompt.data[slot], draws.sample.data[slot], step);
+    Scratch scratch(sample_scratch(vocab_size));
     sample_row(logits + i * vocab_size, vocab_size, draws.temperature.data[slot],
                draws.top_k.data[slot], draws.top_p.data[slot], draws.min_p.data[slot], uniform,
+               scratch.take(sample_scratch(vocab_size)),
                batch.history.data + slot * batch.history.size(1) + step, nullptr);
   });
 }

@@ -24,15 +24,23 @@ void rotary_embedding(Tensor<float, 3> out, Tensor<const float, 3> x, Tensor<con
                       Tensor<const float, 2> sin, int num_threads);
 void silu_mul(Tensor<float, 2> out, Tensor<const float, 2> gate_up, int num_threads);
 void gelu(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads);
-void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> k,
-                       Tensor<const float, 3> v, Tensor<const int64_t, 1> query_bounds,
-                       Tensor<const int64_t, 2> key_bounds, float scale, int num_threads);
+void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> k,
+                       VectorStore<3> v, Tensor<const int64_t, 1> query_bounds,
+                       Tensor<const int64_t, 2> spans, Tensor<const int64_t, 1> span_bounds,
+                       float scale, int num_threads);
+void tree_attention(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> prefix_k,
+                    VectorStore<3> prefix_v, Tensor<const int64_t, 2> segment_columns,
+                    Tensor<const int64_t, 2> segment_rows, VectorStore<4> suffix_k,
+                    VectorStore<4> suffix_v, Tensor<const int64_t, 1> row_slot,
+                    Tensor<const int64_t, 1> suffix_len, float scale, int num_threads);
 void shared_prefix_attention(Tensor<float, 3> out, Tensor<const float, 3> q,
                              Tensor<const float, 3> prefix_k, Tensor<const float, 3> prefix_v,
                              Tensor<const int64_t, 2> prefix_bounds,
                              Tensor<const int64_t, 1> row_bounds, Tensor<const float, 4> suffix_k,
                              Tensor<const float, 4> suffix_v, Tensor<const int64_t, 1> row_slot,
                              Tensor<const int64_t, 1> suffix_len, float scale, int num_threads);
+void store_vectors(VectorStore<2> store, Tensor<const int64_t, 1> at,
+                   Tensor<const float, 2> vectors, int num_threads);
 void sample_tokens(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
                    Tensor<const float, 2> logits, Tensor<const float, 1> temperature,
                    Tensor<const int64_t, 1> top_k, Tensor<const float, 1> top_p,

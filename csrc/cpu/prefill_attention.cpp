@@ -14,9 +14,11 @@ struct Block {
 
 struct Prefill {
   Tensor<float, 3> out;
-  Tensor<const float, 3> q, k, v;
+  Tensor<const float, 3> q;
+  VectorStore<3> k, v;
   Tensor<const int64_t, 1> query_bounds;
-  Tensor<const int64_t, 2> key_bounds;
+  Tensor<const int64_t, 2> spans;
+  Tensor<const int64_t, 1> span_bounds;
   float scale;
 
   int64_t head_dim = q.size(2);
@@ -26,7 +28,7 @@ struct Prefill {
   std::vector<Block> blocks() const {
     const int64_t rows = std::max<int64_t>(1, kBlockQueries / sharers);
     std::vector<Block> all;
-    for (int64_t group = 0; group < key_bounds.size(0); ++group) {
+    for (int64_t group = 0; group + 1 < query_bounds.size(0); ++group) {
       const int64_t begin = query_bounds.data[group], end = query_bounds.data[group + 1];
       for (int64_t i = ceil_div(end - begin, rows) - 1; i >= 0; --i) {
         const int64_t first = begin + i * rows;
@@ -39,9 +41,12 @@ struct Prefill {
   }
 
   Causal causal(const Block& block) const {
-    const int64_t* keys = key_bounds.data + 2 * block.group;
+    int64_t num_keys = 0;
+    for (int64_t i = span_bounds.data[block.group]; i < span_bounds.data[block.group + 1]; ++i) {
+      num_keys += spans.data[2 * i + 1] - spans.data[2 * i];
+    }
     const int64_t queries_left = query_bounds.data[block.group + 1] - block.first_row;
-    return {keys[1] - keys[0] - queries_left + 1, sharers};
+    return {num_keys - queries_left + 1, sharers};
   }
 
   int64_t flops(const Block& block) const {
@@ -54,18 +59,22 @@ struct Prefill {
   void attend(const Block& block) const {
     const int64_t row_stride = q.size(1) * head_dim;
     Strips strips{block.num_rows * sharers, sharers, head_dim, row_stride, nullptr, nullptr};
-    Scratch scratch(strips.packed_floats() + strips.state_floats() + kKeyBlock * kStrip);
+    Scratch scratch(strips.packed_floats() + strips.state_floats() + Workspace::floats(head_dim));
     strips.packed = scratch.take(strips.packed_floats());
     strips.states = scratch.take(strips.state_floats());
     const int64_t first_query = block.first_row * row_stride + block.kv_head * sharers * head_dim;
     strips.pack(q.data + first_query, scale);
     strips.clear();
 
-    const int64_t first_key = key_bounds.data[2 * block.group];
-    const int64_t num_keys = key_bounds.data[2 * block.group + 1] - first_key;
-    const int64_t at = (block.kv_head * k.size(1) + first_key) * head_dim;
-    const Causal seen = causal(block);
-    strips.attend(k.data + at, v.data + at, num_keys, &seen, scratch.take(kKeyBlock * kStrip));
+    // Spans, but the last, are whole blocks of keys: a query meets the blocks of one long span.
+    const Workspace work(scratch, head_dim);
+    Causal seen = causal(block);
+    for (int64_t i = span_bounds.data[block.group]; i < span_bounds.data[block.group + 1]; ++i) {
+      const int64_t start = spans.data[2 * i], stop = spans.data[2 * i + 1];
+      const int64_t at = block.kv_head * k.size(1) + start;
+      strips.attend({k, at}, {v, at}, stop - start, &seen, work);
+      seen.seen_by_first -= stop - start;
+    }
 
     for (int64_t strip = 0; strip < strips.count(); ++strip) {
       float factor[kStrip];
@@ -80,10 +89,11 @@ struct Prefill {
 
 }  // namespace
 
-void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, Tensor<const float, 3> k,
-                       Tensor<const float, 3> v, Tensor<const int64_t, 1> query_bounds,
-                       Tensor<const int64_t, 2> key_bounds, float scale, int num_threads) {
-  const Prefill prefill{out, q, k, v, query_bounds, key_bounds, scale};
+void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> k,
+                       VectorStore<3> v, Tensor<const int64_t, 1> query_bounds,
+                       Tensor<const int64_t, 2> spans, Tensor<const int64_t, 1> span_bounds,
+                       float scale, int num_threads) {
+  const Prefill prefill{out, q, k, v, query_bounds, spans, span_bounds, scale};
   const std::vector<Block> blocks = prefill.blocks();
   int64_t flops = 0;
   for (const Block& block : blocks) flops += prefill.flops(block);

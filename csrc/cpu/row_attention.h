@@ -119,9 +119,9 @@ inline void add_values(const float* weights, const float* values, const float* a
   }
 }
 
-// The keys and values of one row and key head, [count, head_dim] each.
+// The keys and values of one row and key head.
 struct OwnKeys {
-  const float *keys, *values;
+  Vectors keys, values;
   int64_t count;
 };
 
@@ -145,7 +145,7 @@ class RowAttention {
 
   // out [sharers, head_dim] before the division by sum; top (in powers of two) and sum [sharers].
   // next: keys that will be asked for after these.
-  void operator()(const float* q, OwnKeys own, const float* next, float* out, float* top,
+  void operator()(const float* q, OwnKeys own, Vectors next, float* out, float* top,
                   float* sum) const {
     std::fill_n(top, sharers_, kNothing);
     std::fill_n(sum, sharers_, 0.0f);
@@ -162,10 +162,11 @@ class RowAttention {
     float* const wide_out = width_ == head_dim_ ? out : out_;
     for (int64_t first = 0; first < own.count; first += kKeyBlock) {
       const int64_t count = std::min(kKeyBlock, own.count - first);
-      const float* keys = widened(own.keys + first * head_dim_, count, keys_);
-      const float* values = widened(own.values + first * head_dim_, count, values_);
-      const float* ahead = own.count - first > kKeyBlock ? keys + kKeyBlock * width_ : next;
-      score(keys, values, count);
+      const Vectors stored_values = own.values.from(first);
+      const Vectors after = own.count - first > kKeyBlock ? own.keys.from(first + kKeyBlock) : next;
+      const float* ahead = reinterpret_cast<const float*>(after.data);
+      score(own.keys.from(first).widen(count, width_, keys_), stored_values.data, count);
+      const float* values = stored_values.widen(count, width_, values_);
       for (int64_t i = 0; i < sharers_; ++i) {
         const float factor = weigh_keys(scores_ + i * kKeyBlock, round_up(count), top[i], sum[i]);
         for (int64_t d = 0; first > 0 && d < width_; ++d) wide_out[i * width_ + d] *= factor;
@@ -182,7 +183,8 @@ class RowAttention {
 
   // Scores of `count` keys by every sharer, kNothing up to a multiple of kLanes. The values are
   // fetched meanwhile: they are what is needed next.
-  void score(const float* keys, const float* values, int64_t count) const {
+  void score(const float* keys, const void* ahead, int64_t count) const {
+    const float* values = static_cast<const float*>(ahead);
     for (int64_t key = 0; key < round_up(count); key += kWidth) {
       const int64_t some = std::min<int64_t>(kWidth, count - key);
       for (int64_t i = 0; i < some * width_; i += kLanes) {
@@ -196,17 +198,6 @@ class RowAttention {
                       : absent(0));
       }
     }
-  }
-
- private:
-  // The rows with 0 up to a multiple of kLanes, copied only where they are not that wide already.
-  const float* widened(const float* rows, int64_t count, float* copy) const {
-    if (width_ == head_dim_) return rows;
-    for (int64_t row = 0; row < count; ++row) {
-      std::copy_n(rows + row * head_dim_, head_dim_, copy + row * width_);
-      std::fill_n(copy + row * width_ + head_dim_, width_ - head_dim_, 0.0f);
-    }
-    return copy;
   }
 
   int64_t sharers_, head_dim_, width_;

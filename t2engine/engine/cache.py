@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from t2engine.engine.memory import MemoryPlan
-from t2engine.ops import QuantizedVectors, VectorStore, store_vectors
+from t2engine.ops import QuantizedVectors, Vectors, flat_vectors, store_vectors
 from t2engine.schema import ModelConfig
 
 CACHE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
@@ -41,15 +41,15 @@ class KeyValueCache:
         self.write(self.suffix_keys[layer], self.suffix_values[layer], place, k, v)
 
     def write(
-        self, keys: VectorStore, values: VectorStore, at: Tensor, k: Tensor, v: Tensor
+        self, keys: Vectors, values: Vectors, at: Tensor, k: Tensor, v: Tensor
     ) -> None:
         for store, vectors in ((keys, k), (values, v)):
-            store_vectors(store, at.reshape(-1), vectors.reshape(-1, vectors.shape[-1]))
+            store_vectors(flat_vectors(store), at.flatten(), vectors.flatten(0, -2))
 
 
 def allocate(
     num_layers: int, shape: tuple[int, ...], dtype: torch.dtype
-) -> tuple[list[VectorStore], list[VectorStore]]:
+) -> tuple[list[Vectors], list[Vectors]]:
     """Keys and values of every layer in one allocation, which goes back to the system whole."""
     keys, values = torch.empty(2, num_layers, *shape, dtype=dtype)
     if dtype != torch.int8:

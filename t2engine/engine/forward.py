@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from t2engine import ops
-from t2engine.engine.batch import (
-    DecodeBatch,
-    PrefillBatch,
-    make_prefill_batch,
-    pieces_of,
-)
+from t2engine.engine.batch import DecodeBatch, PrefillBatch, make_prefill_batch, pieces_of
 from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.requests import Group
+from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Transformer
 
 
@@ -30,8 +25,8 @@ class Executor(Protocol):
     def prefill(self, batch: PrefillBatch) -> Tensor:
         """Hidden states of the wanted tokens [W, hidden_size]."""
 
-    def decode(self, batch: DecodeBatch, tokens: Tensor, suffix_len: Tensor) -> Tensor:
-        """Hidden states [R, hidden_size] of one new token a row; tokens, suffix_len (before) [R]."""
+    def decode(self, batch: DecodeBatch, slots: Slots) -> Tensor:
+        """Hidden states [R, hidden_size] after the token each row drew last."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocab_size]"""
@@ -63,11 +58,13 @@ class OpsExecutor:
 
         return model.forward(batch.tokens, batch.positions, attend)[batch.wanted]
 
-    def decode(self, batch: DecodeBatch, tokens: Tensor, suffix_len: Tensor) -> Tensor:
+    def decode(self, batch: DecodeBatch, slots: Slots) -> Tensor:
         model, cache = self.model, self.cache
+        stored = slots.drawn[batch.row_slot] - 1  # the last token is not stored yet
+        tokens = slots.history[batch.row_slot, stored]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            cache.write_suffix(layer, batch.row_slot, suffix_len, k, v)
+            cache.write_suffix(layer, batch.row_slot, stored, k, v)
             attended: Tensor = ops.tree_attention(
                 q,
                 cache.prefix_keys[layer],
@@ -77,13 +74,13 @@ class OpsExecutor:
                 cache.suffix_keys[layer],
                 cache.suffix_values[layer],
                 batch.row_slot,
-                suffix_len + 1,
+                stored + 1,
                 model.scale,
                 threads=model.threads,
             )
             return attended
 
-        return model.forward(tokens, batch.prefix_len + suffix_len, attend)
+        return model.forward(tokens, batch.prefix_len + stored, attend)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.model.logits(hidden)

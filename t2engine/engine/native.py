@@ -8,7 +8,6 @@ until a row has ended.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Layer, Projection, Transformer
 from t2engine.model.weights import Affine
-from t2engine.ops import QuantizedVectors, VectorStore, load_function
+from t2engine.ops import QuantizedVectors, Vectors, load_function
 
 
 class NativeModel:
@@ -37,15 +36,6 @@ class NativeModel:
     def workspace_bytes(self, rows: int, logit_rows: int) -> int:
         size: int = self.decoder.workspace_floats(rows, logit_rows)
         return size * torch.float32.itemsize
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """The activations of a pass, planned once: as many rows, and logits of so many at a time."""
-
-    floats: Tensor
-    rows: int
-    logit_rows: int
 
 
 class NativeExecutor:
@@ -116,7 +106,7 @@ def decode_parts(batch: DecodeBatch, slots: Slots) -> Mapping[str, Tensor]:
     return {**vars(batch), "history": slots.history, "drawn": slots.drawn}
 
 
-def store_parts(store: VectorStore) -> tuple[Tensor, Tensor | None]:
+def store_parts(store: Vectors) -> tuple[Tensor, Tensor | None]:
     if isinstance(store, QuantizedVectors):
         return store.codes, store.scales
     return store, None
@@ -164,4 +154,4 @@ def norm_parts(norm: Affine) -> tuple[Tensor, Tensor | None]:
 
 def matrix_parts(projection: Projection) -> tuple[Tensor, Tensor | None, Tensor | None, int, int]:
     weight = projection.weight
-    return weight.panels, weight.scales, projection.bias, *weight.shape
+    return weight.panels.view(-1), weight.scales, projection.bias, *weight.shape

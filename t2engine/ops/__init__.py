@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from t2engine.ops._op import BackendUnavailableError, Op
+from t2engine.ops._op import BackendUnavailableError, Op, load_function
 from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
@@ -15,11 +15,20 @@ from t2engine.ops.rotary_embedding import rotary_embedding
 from t2engine.ops.sample_tokens import sample_tokens
 from t2engine.ops.shared_prefix_attention import shared_prefix_attention
 from t2engine.ops.silu_mul import silu_mul
+from t2engine.ops.store_vectors import (
+    QuantizedVectors,
+    Vectors,
+    empty_vectors,
+    flat_vectors,
+    store_vectors,
+)
+from t2engine.ops.tree_attention import SHARING_BLOCK, tree_attention
 
 OPS: dict[str, Op] = {
     op.name: op
     for op in (
         shared_prefix_attention,
+        tree_attention,
         merge_states,
         prefill_attention,
         linear,
@@ -30,18 +39,25 @@ OPS: dict[str, Op] = {
         gelu,
         sample_tokens,
         philox_uniform,
+        store_vectors,
     )
 }
 
 __all__ = [
     "OPS",
     "PANEL",
+    "SHARING_BLOCK",
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
+    "QuantizedVectors",
+    "Vectors",
+    "empty_vectors",
+    "flat_vectors",
     "gelu",
     "layer_norm",
     "linear",
+    "load_function",
     "merge_states",
     "pack_strips",
     "pack_weight",
@@ -52,4 +68,6 @@ __all__ = [
     "sample_tokens",
     "shared_prefix_attention",
     "silu_mul",
+    "store_vectors",
+    "tree_attention",
 ]

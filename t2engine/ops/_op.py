@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -115,14 +115,21 @@ def missing(module_name: str, error: ImportError) -> str:
     return f"{module_name} cannot be imported: {error}"
 
 
-def expect_shape(op: str, **tensors: tuple[Tensor | None, list[int]]) -> None:
+class Shaped(Protocol):
+    """A tensor, or what is stored as several."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def expect_shape(op: str, **tensors: tuple[Shaped | None, list[int]]) -> None:
     """Raise ValueError naming the first tensor whose shape is not the one wanted."""
     for name, (tensor, shape) in tensors.items():
         if tensor is not None and list(tensor.shape) != shape:
             raise ValueError(f"{op}: {name} must be {shape}, got {list(tensor.shape)}")
 
 
-def expect_rank(op: str, **tensors: tuple[Tensor, int]) -> None:
+def expect_rank(op: str, **tensors: tuple[Shaped, int]) -> None:
     for name, (tensor, rank) in tensors.items():
-        if tensor.dim() != rank:
+        if len(tensor.shape) != rank:
             raise ValueError(f"{op}: {name} must have {rank} dimensions, got {list(tensor.shape)}")

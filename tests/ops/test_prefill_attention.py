@@ -108,7 +108,7 @@ def test_the_first_query_returns_the_first_value(native):
 
 
 def change(name, change):
-    names = ("q", "k", "v", "query_bounds", "key_bounds", "scale")
+    names = ("q", "k", "v", "query_bounds", "spans", "span_bounds", "scale")
     inputs = dict(zip(names, PrefillCase((3,), (4,), 4, 2, 8).inputs(), strict=True))
     inputs[name] = change(inputs[name])
     return inputs.values()
@@ -120,7 +120,8 @@ def change(name, change):
         ("q", lambda x: x[:, :3]),
         ("q", lambda x: x[..., 1:]),
         ("v", lambda x: x[:, 1:]),
-        ("key_bounds", lambda x: x.repeat(2, 1)),
+        ("spans", lambda x: x.repeat(1, 2)),
+        ("span_bounds", lambda x: x[1:]),
     ],
 )
 def test_a_wrong_shape_is_named(name, wrong):
@@ -132,9 +133,10 @@ def test_a_wrong_shape_is_named(name, wrong):
     ("name", "wrong"),
     [
         ("query_bounds", lambda x: x + 1),
-        ("key_bounds", lambda x: x + 100),
-        ("key_bounds", lambda x: x.flip(1)),
-        ("key_bounds", lambda x: x - torch.tensor([0, 2])),  # fewer keys than queries
+        ("spans", lambda x: x + 100),
+        ("span_bounds", lambda x: x + 1),
+        ("spans", lambda x: x.flip(1)),
+        ("spans", lambda x: x - torch.tensor([0, 2])),  # fewer keys than queries
     ],
 )
 def test_what_leaves_the_tensors_is_refused(name, wrong):
