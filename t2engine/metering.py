@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from t2engine.schema import ModelConfig, Precision, SampleCost
+from t2engine.schema import FLOAT32, ModelConfig, Precision, SampleCost
 
 Ints = NDArray[np.int64]
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
@@ -61,9 +61,7 @@ def decode_flops(config: ModelConfig, context_len: int) -> int:
     return 2 * matmul_params(config) + attention_flops(config, context_len)
 
 
-def key_value_bytes(
-    config: ModelConfig, num_tokens: int, precision: Precision = Precision()
-) -> int:
+def key_value_bytes(config: ModelConfig, num_tokens: int, precision: Precision = FLOAT32) -> int:
     """Keys and values of all layers for num_tokens tokens, as they are stored."""
     vector = config.head_dim * ITEM_BYTES[precision.cache]
     if precision.cache == "int8":
@@ -71,7 +69,7 @@ def key_value_bytes(
     return 2 * config.num_kv_heads * config.num_layers * num_tokens * vector
 
 
-def weight_bytes(config: ModelConfig, precision: Precision = Precision()) -> int:
+def weight_bytes(config: ModelConfig, precision: Precision = FLOAT32) -> int:
     """What a step reads of the weights of its matrix products."""
     size = matmul_params(config) * ITEM_BYTES[precision.weights]
     if precision.weights == "int8":
@@ -88,9 +86,7 @@ def output_features(config: ModelConfig) -> int:
     return config.num_layers * layer + config.vocab_size
 
 
-def prefill_bytes(
-    config: ModelConfig, prompt_len: int, precision: Precision = Precision()
-) -> int:
+def prefill_bytes(config: ModelConfig, prompt_len: int, precision: Precision = FLOAT32) -> int:
     """Weights once, and the prompt's keys and values written once and read once."""
     keys = key_value_bytes(config, prompt_len, precision)
     return weight_bytes(config, precision) + 2 * keys
@@ -106,7 +102,7 @@ class Meter:
     """Adds up what each sample of one call cost. A sample is named by an integer handle."""
 
     def __init__(
-        self, config: ModelConfig, num_samples: int, precision: Precision = Precision()
+        self, config: ModelConfig, num_samples: int, precision: Precision = FLOAT32
     ) -> None:
         self.config = config
         self.precision = precision

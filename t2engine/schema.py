@@ -59,6 +59,9 @@ class Precision:
     cache: str = "float32"  # "float32", "bfloat16" or "int8"
 
 
+FLOAT32 = Precision()
+
+
 # ---- sampling --------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ sample owns a slot while it decodes. Nothing is moved, and what is freed is simp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,16 @@ class KeyValueCache:
         self.prefix_keys, self.prefix_values = allocate(config.num_layers, prefix, stored)
         self.suffix_keys, self.suffix_values = allocate(config.num_layers, suffix, stored)
 
+    def layers(self) -> Iterator[tuple[Vectors, Vectors, Vectors, Vectors]]:
+        """Prefix keys and values, suffix keys and values, layer by layer."""
+        return zip(
+            self.prefix_keys,
+            self.prefix_values,
+            self.suffix_keys,
+            self.suffix_values,
+            strict=True,
+        )
+
     def write_prefix(self, layer: int, columns: Tensor, k: Tensor, v: Tensor) -> None:
         """columns [T] int64; k, v [T, H_kv, D]."""
         H_kv, P, _ = self.prefix_keys[layer].shape
@@ -40,9 +52,7 @@ class KeyValueCache:
         place = (slots[:, None] * H_kv + torch.arange(H_kv)) * S + at[:, None]  # [R, H_kv]
         self.write(self.suffix_keys[layer], self.suffix_values[layer], place, k, v)
 
-    def write(
-        self, keys: Vectors, values: Vectors, at: Tensor, k: Tensor, v: Tensor
-    ) -> None:
+    def write(self, keys: Vectors, values: Vectors, at: Tensor, k: Tensor, v: Tensor) -> None:
         for store, vectors in ((keys, k), (values, v)):
             store_vectors(flat_vectors(store), at.flatten(), vectors.flatten(0, -2))
 

@@ -7,7 +7,7 @@ until a row has ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ class NativeModel:
 
     def __init__(self, model: Transformer, maker: str = "t2engine._C:make_decoder") -> None:
         self.model = model
-        self.decoder = load_function(maker)(decoder_parts(model))
+        make: Callable[..., Any] = load_function(maker)
+        self.decoder = make(decoder_parts(model))
 
     def reserve(self, length: int) -> None:
         """Have rotary rows for positions below `length`."""
@@ -44,36 +45,22 @@ class NativeExecutor:
     def __init__(self, native: NativeModel, cache: KeyValueCache, rows: int, logit_rows: int):
         self.native = native
         self.threads = native.model.threads
-        self.cache = load_function("t2engine._C:Cache")(
-            [
-                tuple(store_parts(store) for store in stores)
-                for stores in zip(
-                    cache.prefix_keys,
-                    cache.prefix_values,
-                    cache.suffix_keys,
-                    cache.suffix_values,
-                    strict=True,
-                )
-            ]
-        )
+        make: Callable[..., Any] = load_function("t2engine._C:Cache")
+        self.cache = make([tuple(map(store_parts, stores)) for stores in cache.layers()])
         size = native.workspace_bytes(rows, logit_rows) // torch.float32.itemsize
         self.logit_rows = logit_rows
         self.workspace = torch.empty(size)
 
     def prefill(self, batch: PrefillBatch) -> Tensor:
         hidden = torch.empty(len(batch.wanted), self.native.model.config.hidden_size)
-        self.native.decoder.prefill(
-            self.cache, vars(batch), hidden, self.workspace, self.threads
-        )
+        self.native.decoder.prefill(self.cache, vars(batch), hidden, self.workspace, self.threads)
         return hidden
 
     def decode(self, batch: DecodeBatch, slots: Slots) -> Tensor:
         """Hidden states [R, hidden_size] after the token each row drew last."""
         hidden = torch.empty(len(batch.row_slot), self.native.model.config.hidden_size)
         parts = decode_parts(batch, slots)
-        self.native.decoder.decode_hidden(
-            self.cache, parts, hidden, self.workspace, self.threads
-        )
+        self.native.decoder.decode_hidden(self.cache, parts, hidden, self.workspace, self.threads)
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class PrefixTree:
     def split(self, segment: Segment, length: int) -> Segment:
         """Make the first `length` tokens of a segment one of its own; returns that."""
         above, (start, stop) = segment.parent, segment.span
-        assert above is not None and 0 < length < len(segment.tokens)
+        assert above is not None, "the root is never split"
         upper = Segment(segment.tokens[:length], (start, start + length), above, users=1)
         above.children[upper.key] = upper
         segment.tokens, segment.span = segment.tokens[length:], (start + length, stop)

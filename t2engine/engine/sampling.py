@@ -29,6 +29,7 @@ def needs_every_token(params: SamplingParams) -> bool:
     """Whether something must be done for the sample after, or before, each of its tokens."""
     return changes_logits(params) or params.logprobs is not None or bool(params.stop)
 
+
 def adjust_logits(logits: Tensor, request: Request, generated: Sequence[int]) -> None:
     """Apply a sample's penalties and its minimum length to its logits [V], in place."""
     params = request.params

@@ -25,7 +25,7 @@ from t2engine import ops
 from t2engine.model.rope import inverse_frequencies, rotary_rows
 from t2engine.model.weights import Affine, WeightFiles
 from t2engine.ops import PANEL, PackedWeight, pack_strips
-from t2engine.schema import ModelConfig, Precision
+from t2engine.schema import FLOAT32, ModelConfig, Precision
 
 ROTARY_BLOCK = 1024  # positions
 STRIP_ROWS = 64 * PANEL  # of a weight, read and packed at a time
@@ -72,7 +72,7 @@ class Transformer:
         config: ModelConfig,
         weights: WeightFiles,
         threads: int,
-        precision: Precision = Precision(),
+        precision: Precision = FLOAT32,
     ) -> None:
         self.config = config
         self.threads = threads
@@ -113,7 +113,9 @@ class Transformer:
                 yield from present(norm.weight, norm.bias)
             yield from present(layer.q_norm, layer.k_norm)
         yield from present(self.final_norm.weight, self.final_norm.bias, self.embed)
-        yield from present(self.lm_head.weight.panels, self.lm_head.weight.scales, self.cos, self.sin)
+        yield from present(
+            self.lm_head.weight.panels, self.lm_head.weight.scales, self.cos, self.sin
+        )
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states after the last layer, before the final norm."""
