@@ -110,7 +110,7 @@ def test_equal_logits_are_kept_in_order_of_id(backend, device):
     logits = torch.zeros(rows, vocab_size, device=device)
     logits[:, 500] = -1.0
     uniform = torch.linspace(0, 1 - 2.0**-53, rows, dtype=torch.float64, device=device)
-    for setting in ({"top_k": 5}, {"top_p": 4.5 / 599.4}):
+    for setting in ({"top_k": 5}, {"top_p": 4.5 / 599.4}, {"top_k": 300, "top_p": 0.0149}):
         inputs = [x.to(device) for x in one_setting(rows, **setting)]
         token, _ = sample_tokens(logits, *inputs, uniform, backend=backend)
         assert token.unique().tolist() == [0, 1, 2, 3, 4]

@@ -20,7 +20,7 @@ constexpr int64_t kBlock = kSampleBlock;
 constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-struct Row {
+struct SampledRow {
   const float* logits;
   int64_t vocab_size;
   int64_t blocks;
@@ -38,7 +38,7 @@ inline int64_t whole_lanes(int64_t count) { return (count + kLanes - 1) / kLanes
 inline float next_above(float x) { return std::nextafter(x, kInfinity); }
 
 // The logits of a block, with -inf past the end of the row.
-inline const float* block_of(const Row& row, int64_t block, float (&padded)[kBlock]) {
+inline const float* block_of(const SampledRow& row, int64_t block, float (&padded)[kBlock]) {
   const float* from = row.logits + block * kBlock;
   const int64_t count = row.vocab_size - block * kBlock;
   if (count >= kBlock) return from;
@@ -56,7 +56,7 @@ inline Lanes lane_tops(const float* logits) {
 // a minimax polynomial on [-1/2, 1/2]; those below 2^-125 come out as some number below 2^-124,
 // and nan as nan.
 template <typename Keep>
-void weigh(const Row& row, const float* logits, float block_top, Keep keep) {
+void weigh(const SampledRow& row, const float* logits, float block_top, Keep keep) {
   const Floats scale = broadcast(row.scale), shift = broadcast(kShift);
   const Floats lowest = broadcast(-125.0f / row.scale);
   const Floats top = broadcast(std::max(-kLargest, block_top));  // -inf - -inf would be nan
@@ -80,7 +80,7 @@ void weigh(const Row& row, const float* logits, float block_top, Keep keep) {
 
 // Finds top, factors and floor: nothing below 2^-119 of the top is drawn. A row with a logit of nan
 // or +inf, or none above -inf, has no distribution.
-inline void finish_tops(Row& row, bool tainted) {
+inline void finish_tops(SampledRow& row, bool tainted) {
   std::fill(row.tops + row.blocks, row.tops + whole_lanes(row.blocks), -kInfinity);
   row.top = -kInfinity;
   for (int64_t i = 0; i < row.blocks; i += kLanes) {
@@ -99,7 +99,7 @@ inline void finish_tops(Row& row, bool tainted) {
 }
 
 // tops and sums, in one pass. A nan or +inf makes its block's sum nan.
-inline void weigh_all(Row& row) {
+inline void weigh_all(SampledRow& row) {
   float padded[kBlock];
   float taint = 0;
   for (int64_t block = 0; block < row.blocks; ++block) {
@@ -115,7 +115,7 @@ inline void weigh_all(Row& row) {
 
 // tops, and into groups [blocks, kLanes] those of every sixteen tokens. Adding 0 times every logit
 // gives nan after a nan or +inf, and 0 otherwise.
-inline void find_tops(Row& row, float* groups) {
+inline void find_tops(SampledRow& row, float* groups) {
   const Lanes zero = broadcast_lanes(0.0f), lowest = broadcast_lanes(-kLargest);
   float padded[kBlock];
   Lanes taint = zero;
@@ -133,7 +133,7 @@ inline void find_tops(Row& row, float* groups) {
 
 // Calls body(block, its logits) for the blocks that hold a logit of at least `limit`.
 template <typename Body>
-void for_each_block(const Row& row, float limit, Body body) {
+void for_each_block(const SampledRow& row, float limit, Body body) {
   float padded[kBlock];
   for (int64_t block = 0; block < row.blocks; ++block) {
     if (row.tops[block] >= limit) body(block, block_of(row, block, padded));
@@ -142,7 +142,7 @@ void for_each_block(const Row& row, float limit, Body body) {
 
 // Calls body(token) for those with logits in [low, high), in order of id.
 template <typename Body>
-void for_each_between(const Row& row, float low, float high, Body body) {
+void for_each_between(const SampledRow& row, float low, float high, Body body) {
   const Lanes from = broadcast_lanes(low), to = broadcast_lanes(high);
   for_each_block(row, low, [&](int64_t block, const float* logits) {
     for (int64_t i = 0; i < kBlock; i += kLanes) {

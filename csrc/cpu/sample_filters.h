@@ -1,17 +1,16 @@
-// The token of one row, without a sort and without writing what is only read once.
+// The filters of a row of logits: min_p, top_k and top_p, without a sort.
 //
-// All three filters keep a head of the order by falling logit, so each is a cut of that order,
-// found by narrowing a range of logits until few tokens are left to be sorted.
-#include "sampling.h"
+// All three keep a head of the order by falling logit, so each is a cut of that order, found by
+// narrowing a range of logits until few tokens are left to be sorted.
+#pragma once
 
-#include "sampled_row.h"
+#include "sample_row.h"
 
 namespace t2::T2_ISA {
-namespace {
 
 constexpr int kProbes = 4;        // limits tried in one pass
-constexpr int kFewTokens = 64;    // enough to sort them
-constexpr int kMostListed = 256;  // far more than kFewTokens, which is an estimate where it matters
+constexpr int kFewTokens = 128;   // enough to sort them
+constexpr int kMostListed = 512;  // far more than kFewTokens, which is an estimate where it matters
 
 // Logits in [low, high) may be the cut. The measures are of all tokens from that logit up.
 struct Range {
@@ -22,7 +21,7 @@ struct Range {
 };
 
 // How many of x [count] are at least each limit.
-void count_from(const float* x, int64_t count, const float* limits, double* counts) {
+inline void count_from(const float* x, int64_t count, const float* limits, double* counts) {
   Lanes limit[kProbes];
   int64_t found[kProbes] = {};
   for (int j = 0; j < kProbes; ++j) limit[j] = broadcast_lanes(limits[j]);
@@ -34,7 +33,7 @@ void count_from(const float* x, int64_t count, const float* limits, double* coun
 }
 
 // What the tokens with logits of at least each limit weigh; limits rise.
-void mass_from(const Row& row, const float* limits, double* masses) {
+inline void mass_from(const SampledRow& row, const float* limits, double* masses) {
   Lanes limit[kProbes];
   for (int j = 0; j < kProbes; ++j) limit[j] = broadcast_lanes(limits[j]);
   for_each_block(row, limits[0], [&](int64_t block, const float* logits) {
@@ -51,7 +50,7 @@ void mass_from(const Row& row, const float* limits, double* masses) {
 // Narrows the range to the logit at which the measure reaches `goal`, until is_few(range) or all
 // its logits are equal. measure(limits, out) adds to out what it finds.
 template <typename IsFew, typename Measure>
-void narrow(Range& range, double goal, IsFew is_few, Measure measure) {
+inline void narrow(Range& range, double goal, IsFew is_few, Measure measure) {
   while (next_above(range.low) < range.high && !is_few(range)) {
     float limits[kProbes];
     double found[kProbes] = {};
@@ -77,7 +76,7 @@ void narrow(Range& range, double goal, IsFew is_few, Measure measure) {
 // below `goal`: raises the floor, and returns the last token kept at the floor if others there are
 // not, else -1. measure_of(token) is what one adds.
 template <typename MeasureOf>
-int64_t cut(Row& row, const Range& range, double goal, MeasureOf measure_of) {
+inline int64_t cut(SampledRow& row, const Range& range, double goal, MeasureOf measure_of) {
   int64_t last = -1;
   bool dropped = false;
   double before = range.high_measure;
@@ -107,7 +106,7 @@ int64_t cut(Row& row, const Range& range, double goal, MeasureOf measure_of) {
 }
 
 // groups: the tops of every sixteen tokens. When k of them reach a limit, so do k tokens.
-int64_t keep_top_k(Row& row, int64_t k, const float* groups) {
+inline int64_t keep_top_k(SampledRow& row, int64_t k, const float* groups) {
   const auto goal = static_cast<double>(k);
   const auto count_groups = [&](const float* limits, double* counts) {
     count_from(groups, row.blocks * kLanes, limits, counts);
@@ -136,13 +135,13 @@ int64_t keep_top_k(Row& row, int64_t k, const float* groups) {
   return cut(row, range, goal, [](int64_t) { return 1.0; });
 }
 
-double weight_of(const Row& row, int64_t token) {
+inline double weight_of(const SampledRow& row, int64_t token) {
   return double{row.weights[token]} * row.factors[token / kBlock];
 }
 
 // The tokens that weigh less than half a vocab_size-th of what may be dropped weigh too little
 // together. No token of a range weighs less than one at its low end would.
-int64_t keep_top_p(Row& row, float top_p, double total) {
+inline int64_t keep_top_p(SampledRow& row, float top_p, double total) {
   const double goal = std::max(top_p * total, std::numeric_limits<double>::min());
   const double least = 0.5 * (total - goal) / static_cast<double>(row.vocab_size);
   const float guess = row.top + row.temperature * static_cast<float>(std::log(least));
@@ -156,14 +155,14 @@ int64_t keep_top_p(Row& row, float top_p, double total) {
   return cut(row, range, goal, [&](int64_t token) { return weight_of(row, token); });
 }
 
-void drop_equals_after(Row& row, int64_t last) {
+inline void drop_equals_after(SampledRow& row, int64_t last) {
   if (last < 0) return;
   for_each_between(row, row.floor, next_above(row.floor), [&](int64_t token) {
     if (token > last) row.weights[token] = 0;
   });
 }
 
-void sum_kept(Row& row) {
+inline void sum_kept(SampledRow& row) {
   const Lanes floor = broadcast_lanes(row.floor);
   std::fill(row.sums, row.sums + row.blocks, 0.0f);
   for_each_block(row, row.floor, [&](int64_t block, const float* logits) {
@@ -175,14 +174,14 @@ void sum_kept(Row& row) {
     row.sums[block] = reduce_add(sum);
   });
 }
-double total_of(const Row& row) {
+inline double total_of(const SampledRow& row) {
   double total = 0;
   for (int64_t i = 0; i < row.blocks; ++i) total += double{row.sums[i]} * row.factors[i];
   return total;
 }
 
 // Raises the floor and fills weights and sums with what the filters leave.
-void filter(Row& row, int64_t top_k, float top_p, float min_p) {
+inline void filter(SampledRow& row, int64_t top_k, float top_p, float min_p) {
   find_tops(row, row.weights);
   if (min_p > 0) {
     const double least = row.temperature * std::log(double{std::min(min_p, 1.0f)});
@@ -200,79 +199,6 @@ void filter(Row& row, int64_t top_k, float top_p, float min_p) {
   if (!(top_p < 1)) return;
   drop_equals_after(row, keep_top_p(row, top_p, total_of(row)));
   sum_kept(row);
-}
-
-// The first token whose cumulative weight exceeds uniform times the total. Rounding may leave its
-// block's running sum a little short of the block's sum; then it is the last one with a weight.
-int64_t draw(const Row& row, bool filtered, double uniform, float* logprob) {
-  const double total = total_of(row), target = uniform * total;
-  double before = 0;
-  int64_t block = 0;
-  for (int64_t i = 0; i < row.blocks; ++i) {
-    const double mass = double{row.sums[i]} * row.factors[i];
-    if (row.tops[i] < row.floor) continue;
-    block = i;
-    if (before + mass > target) break;
-    before += mass;
-  }
-  float padded[kBlock], weights[kBlock];
-  const float* logits = block_of(row, block, padded);
-  const Lanes floor = broadcast_lanes(row.floor);
-  weigh(row, logits, row.tops[block], [&](int64_t i, Lanes weight) {
-    if (filtered) weight = load_lanes(row.weights + block * kBlock + i);
-    store_lanes(weights + i, where_at_least(load_lanes(logits + i), floor, weight));
-  });
-  int64_t token = 0;
-  const double factor = row.factors[block];
-  for (int64_t i = 0; i < kBlock; ++i) {
-    if (weights[i] == 0) continue;
-    token = i;
-    before += weights[i] * factor;
-    if (before > target) break;
-  }
-  if (logprob != nullptr) {
-    *logprob = static_cast<float>(std::log(weights[token] * factor / total));
-  }
-  return block * kBlock + token;
-}
-
-}  // namespace
-
-void sample_row(const float* logits, int64_t vocab_size, float temperature, int64_t top_k,
-                float top_p, float min_p, double uniform, float* scratch, int64_t* token,
-                float* logprob) {
-  if (!(temperature >= 0 && temperature < kInfinity)) {
-    throw std::invalid_argument("sample_tokens: temperature must be at least 0, got " +
-                                std::to_string(temperature));
-  }
-  const int64_t blocks = (vocab_size + kBlock - 1) / kBlock, room = whole_lanes(blocks);
-  // The bounds keep 0 * inf (nan) from appearing, and a logit of -inf from being less than -125.
-  const float scale = std::clamp(kLog2E / temperature, 0x1p-120f, kLargest);
-  Row row{logits,
-          vocab_size,
-          blocks,
-          temperature,
-          scale,
-          scratch,
-          scratch + room,
-          scratch + 2 * room,
-          scratch + 3 * room,
-          0,
-          0};
-  if (temperature == 0) {
-    find_tops(row, nullptr);
-    const int64_t start = (std::find(row.tops, row.tops + blocks, row.top) - row.tops) * kBlock;
-    *token = std::find(logits + start, logits + vocab_size, row.top) - logits;
-    if (logprob != nullptr) *logprob = 0;
-    return;
-  }
-  const bool filtered = (0 < top_k && top_k < vocab_size) || top_p < 1 || min_p > 0;
-  if (filtered) {
-    filter(row, top_k, top_p, min_p);
-  } else {
-    weigh_all(row);
-  }
-  *token = draw(row, filtered, uniform, logprob);
 }
 
 }  // namespace t2::T2_ISA
