@@ -66,6 +66,11 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   Floats y[kWidth];

@@ -66,6 +66,11 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent));
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), exponent));
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   Floats y[kWidth];

@@ -67,6 +67,11 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);
   return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   const float64x2_t even_top = vreinterpretq_f64_f32(vtrn1q_f32(x[0], x[1]));

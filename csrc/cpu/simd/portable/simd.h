@@ -110,6 +110,17 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   }
   return x;
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  return map(x, shifted, [](float a, float b) {
+    uint32_t bits, exponent;
+    std::memcpy(&bits, &a, sizeof bits);
+    std::memcpy(&exponent, &b, sizeof exponent);
+    bits += exponent << 23;
+    std::memcpy(&a, &bits, sizeof bits);
+    return a;
+  });
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   for (int i = 0; i < kWidth; ++i) {
