@@ -101,11 +101,12 @@ LINEAR_FLOAT32 = [
     LinearCase(16, 512, 130, bias=True),
     LinearCase(33, 1100, 49, bias=True),
     LinearCase(145, 96, 260),
+    LinearCase(33, 64, 65),  # one more than a tile of 32 rows
     LinearCase(257, 48, 97, bias=True),
 ]
 LINEAR = [
     replace(case, dtype=dtype)
-    for dtype in (torch.float32, torch.bfloat16)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int8)
     for case in LINEAR_FLOAT32
 ]
 LINEAR_AT_SCALE = [
