@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.peers.floor import Rates
 from t2engine import ops
 from t2engine.ops.linear import PackedWeight, pack_weight
 from t2engine.schema import ModelConfig
@@ -56,7 +55,7 @@ class RateMeter:
         self.memory = torch.ones(READ_ELEMENTS)
 
     def measure(self) -> dict[str, float]:
-        """By name, each in its unit; `rates` takes the highest."""
+        """By name, each in its unit."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -104,10 +103,3 @@ def best_seconds(call: Callable[[], object], repeats: int) -> float:
         call()
         best = min(best, time.perf_counter() - began)
     return best
-
-
-def rates(measured: dict[str, float]) -> Rates:
-    return Rates(
-        gemm_flops_per_second=max(measured["gemm_linear"], measured["gemm_torch"]),
-        read_bytes_per_second=max(measured["read_sum"], measured["read_linear"]),
-    )
