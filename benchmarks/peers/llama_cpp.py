@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 
 from benchmarks.peers.gguf_file import write_gguf
-from benchmarks.peers.protocol import RefusedError, Timing, serve
+from benchmarks.peers.protocol import RefusedError, Timing, refuse_beyond_memory, serve
 
 MODES = ("unified", "separate")
 PRECISIONS = ("f32", "f16", "q8_0")
 MAX_BATCH = 2048  # tokens of a call, batched-bench's default
 MICRO_BATCH = 512  # tokens computed at once, llama.cpp's default
+CACHE_BYTES = 2  # an element of the keys and values, in f16
 CELLS = 256  # a cache is planned in multiples of this
 FIRST_PLAIN_TOKEN = 3
 
@@ -89,6 +90,10 @@ class LlamaCpp:
         params.n_threads = params.n_threads_batch = self.threads
         params.kv_unified = mode == "unified"
         params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        head_dim = api.llama_model_n_embd(self.model) // api.llama_model_n_head(self.model)
+        widths = 2 * api.llama_model_n_head_kv(self.model) * head_dim
+        layers = api.llama_model_n_layer(self.model)
+        refuse_beyond_memory(CACHE_BYTES * widths * layers * params.n_ctx)
         context = api.llama_init_from_model(self.model, params)
         if not context:
             raise RefusedError(f"llama.cpp makes no context of {num_samples} sequences, {mode}")

@@ -1,4 +1,4 @@
-"""OpenVINO GenAI: LLMPipeline on the CPU, which batches continuously and caches prefixes by default.
+"""OpenVINO GenAI: LLMPipeline on the CPU, which batches continuously and caches prefixes.
 
 A fresh prompt is prefilled by a call for one token, and is then in the prefix cache; decode seconds
 are those of the call for all tokens less a call for one token, both on the cached prompt. The modes

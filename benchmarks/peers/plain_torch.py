@@ -23,7 +23,7 @@ DTYPES = ("float32", "bfloat16")
 
 def available() -> str | None:
     try:
-        import safetensors.torch
+        import safetensors.torch  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
         return str(error)
@@ -131,7 +131,7 @@ class PlainTorch:
         return (out_b + weight * (out_a - out_b)).reshape(k, self.H, self.D)
 
     def forward(self, tokens, positions, attend):
-        """Hidden states [T, hidden] after the last layer; attend(layer, q, k, v) of [T, heads, D]."""
+        """Hidden states [T, hidden] at the end; attend(layer, q, k, v) takes [T, heads, D]."""
         from torch.nn.functional import linear, silu
 
         cos, sin = self.rotary(positions)

@@ -66,6 +66,18 @@ def serve(make_adapter: Callable[[], Adapter], available: Callable[[], str | Non
         answers.write(json.dumps(answer) + "\n")
 
 
+def refuse_beyond_memory(cache_bytes: int) -> None:
+    """Refuse keys and values that would not leave a third of the free memory to the rest."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            free = 1024 * int(line.split()[1])
+            if 1.5 * cache_bytes > free:
+                raise RefusedError(
+                    f"keys and values need {cache_bytes / 2**30:.1f} GiB and half as much again, "
+                    f"{free / 2**30:.1f} GiB are free"
+                )
+
+
 def answer_to(adapter: Adapter, request: dict) -> object:
     do = request.pop("do")
     if do == "versions":

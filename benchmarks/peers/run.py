@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.peers import record, table
 from benchmarks.peers.cells import CELLS, Cell, parse_cell
-from benchmarks.peers.engines import ALL, OURS, Column, parse_columns
+from benchmarks.peers.engines import ENGINES, OURS, Column, parse_columns
 from benchmarks.peers.model import CACHE, LAYOUTS, write_model
 from benchmarks.peers.protocol import RefusedError
 from benchmarks.peers.rates import RateMeter
@@ -160,8 +160,8 @@ def say(line: str) -> None:
 
 def parse() -> Options:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cells", nargs="+", type=parse_cell, default=list(CELLS))
-    parser.add_argument("--engines", nargs="+", type=parse_columns, default=[list(ALL)])
+    parser.add_argument("--cells", nargs="+", metavar="P,k,S", default=list(map(str, CELLS)))
+    parser.add_argument("--engines", nargs="+", metavar="ENGINE[:PRECISION]", default=list(ENGINES))
     parser.add_argument(
         "--python",
         action="append",
@@ -182,14 +182,19 @@ def parse() -> Options:
     parser.add_argument("--limit", type=float, default=1800, help="seconds of one call at most")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
+    try:
+        cells = [parse_cell(text) for text in given.cells]
+        columns = [column for text in given.engines for column in parse_columns(text)]
+    except ValueError as error:
+        parser.error(str(error))
     python: dict[str, str] = defaultdict(lambda: sys.executable)
-    peers = {column.engine for column in ALL} - {OURS}
+    peers = set(ENGINES) - {OURS}
     for entry in given.python:
         engine, separator, path = entry.rpartition("=")
         python |= {engine: path} if separator else dict.fromkeys(peers, path)
     return Options(
-        columns=[column for columns in given.engines for column in columns],
-        cells=given.cells,
+        columns=columns,
+        cells=cells,
         python=python,
         model=given.model,
         cache=given.cache,

@@ -1,9 +1,10 @@
-"""The driver's end of protocol.py: an adapter in its own process, idle while others are measured."""
+"""The driver's end of protocol.py: an adapter in a process of its own, idle between requests."""
 
 from __future__ import annotations
 
 import json
 import selectors
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -58,13 +59,15 @@ class Worker:
         self.exchange(self.load)
 
     def exchange(self, request: dict[str, Any]) -> Any:
-        assert self.process and self.process.stdin
+        assert self.process
+        assert self.process.stdin
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return self.answer()
 
     def answer(self) -> Any:
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             if not selector.select(self.limit_seconds):
@@ -84,7 +87,8 @@ class Worker:
         self.errors.seek(0)
         lines = self.errors.read().strip().splitlines() or ["nothing on standard error"]
         self.stop()
-        return f"its process ended with {code}: {lines[-1]}"
+        end = signal.Signals(-code).name if code < 0 else f"code {code}"
+        return f"its process ended with {end}: {lines[-1]}"
 
     def stop(self) -> None:
         if self.process is None:
