@@ -5,9 +5,19 @@ namespace t2::T2_ISA {
 
 InstructionSet entry(const char* name) {
   static const CpuOps ops{
-      merge_states,     linear,         pack_weight, rms_norm,          layer_norm,
-      rotary_embedding, silu_mul,       gelu,        prefill_attention, shared_prefix_attention,
-      sample_tokens,    philox_uniform,
+      merge_states,
+      linear,
+      product,
+      pack_weight,
+      rms_norm,
+      layer_norm,
+      rotary_embedding,
+      silu_mul,
+      gelu,
+      prefill_attention,
+      shared_prefix_attention,
+      sample_tokens,
+      philox_uniform,
   };
   return {name, supported(), &ops};
 }
