@@ -4,6 +4,7 @@
 #pragma once
 
 #include "attention.h"
+#include "few_queries.h"
 
 namespace t2::T2_ISA {
 

@@ -1,5 +1,5 @@
-// The values' product with a few rows of weights: the lanes run along head_dim, so that no lane is
-// idle however few the rows are. Like lane_tile.h it makes one multiply-add per key in rising
+// Products for queries too few to fill vectors of them: the lanes run along the keys, or along
+// head_dim, so that none is idle. Like lane_tile.h they make one multiply-add per k in rising
 // order, so both give an element the same bits.
 #pragma once
 
@@ -9,8 +9,54 @@
 #include <utility>
 
 #include "lane_tile.h"
+#include "vector_store.h"
 
 namespace t2::T2_ISA {
+
+constexpr int64_t kFewKeys = 32;  // whose values are widened at once, to stay in L1
+
+// scores [count, kStrip] = keys [count, head_dim] packed [head_dim, kStrip], for head_dim a
+// multiple of kWidth and the first `queries` lanes; the others of their last vector are 0. The
+// stored rows at `ahead`, as large, are fetched meanwhile.
+template <typename T>
+void score_stored(const T* keys, const float* scales, const char* ahead, int64_t count,
+                  int64_t head_dim, const float* packed, int64_t queries, float* scores) {
+  for (int64_t key = 0; key < count; key += kWidth) {
+    Floats sums[kStrip];  // of a query, lanes along the keys
+    std::fill_n(sums, kStrip, broadcast(0.0f));
+    for (int64_t d = 0; d < head_dim; d += kWidth) {
+      Floats x[kWidth];
+      for (int64_t i = 0; i < kWidth; ++i) {
+        const int64_t row = std::min(key + i, count - 1);
+        x[i] = load(keys + row * head_dim + d);
+        if (scales != nullptr) x[i] = mul(x[i], broadcast(scales[row]));
+        __builtin_prefetch(ahead + (row * head_dim + d) * sizeof(T), 0, 2);
+      }
+      transpose(x);
+      for (int64_t query = 0; query < queries; ++query) {
+        Floats sum = sums[query];
+        for (int64_t i = 0; i < kWidth; ++i) {
+          sum = fma(x[i], broadcast(packed[(d + i) * kStrip + query]), sum);
+        }
+        sums[query] = sum;
+      }
+    }
+    const int64_t some = std::min<int64_t>(kWidth, count - key);
+    for (int64_t query = 0; query < queries; query += kWidth) {
+      Floats x[kWidth];
+      std::copy_n(sums + query, kWidth, x);
+      transpose(x);
+      for (int64_t i = 0; i < some; ++i) store(scores + (key + i) * kStrip + query, x[i]);
+    }
+  }
+}
+
+inline void score_few(Vectors keys, Vectors ahead, int64_t count, const float* packed,
+                      int64_t queries, float* scores) {
+  as_stored(keys.data, keys.dtype, [&](const auto* stored) {
+    score_stored(stored, keys.scales, ahead.data, count, keys.head_dim, packed, queries, scores);
+  });
+}
 
 constexpr int kValueVectors = 4;  // of head_dim, held in registers while the keys go by
 constexpr int kValueRows = kTileRows * kStripVectors / kValueVectors;
