@@ -46,7 +46,7 @@ struct Strips {
   // Whether many of its lanes would be idle.
   bool is_sparse() const {
     const int64_t lanes = ceil_div(queries, kWidth) * kWidth;
-    return head_dim % kWidth == 0 && 4 * queries <= 3 * lanes;
+    return head_dim % kWidth == 0 && 8 * queries <= 3 * lanes;
   }
   int64_t offset(int64_t query) const {
     return query / sharers * row_stride + query % sharers * head_dim;
@@ -141,7 +141,8 @@ inline void Strips::attend(Vectors keys, Vectors values, int64_t num_keys, const
       float rescale[kStrip];
       weigh(work.scores, count, state(strip), rescale, vectors);
       if (block_values == nullptr) {
-        block_values = stored_values.widen(in_block, head_dim, work.values);
+        float* room = this->count() == 1 ? work.keys : work.values;  // a lone strip's keys are done
+        block_values = stored_values.widen(in_block, head_dim, room);
       }
       lane_product<Storage::kColumns>(block_values, next.address(), head_dim, head_dim, work.scores,
                                       count, state(strip).out, rescale, vectors);
