@@ -149,14 +149,29 @@ class TreeCase(Case):
         ]
         alone = torch.tensor([(i, i + 1) for i, _ in own], dtype=torch.int64).view(-1, 2)
         columns = spans[[m for _, m in own]]
-        return (q[rows], k, v, columns, alone, own_k, own_v, row_slot[rows], suffix_len[rows], scale)
+        return (
+            q[rows],
+            k,
+            v,
+            columns,
+            alone,
+            own_k,
+            own_v,
+            row_slot[rows],
+            suffix_len[rows],
+            scale,
+        )
 
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int8)
 TWO_LEVELS = ((0, 40, 384), (0, 25, 768), (0, 10, 17), (10, 25, 1024), (11, 12, 5), (25, 38, 130))
 TREE_ATTENTION = [
     *(TreeCase(TWO_LEVELS, 40, 6, 2, 64, 33, dtype) for dtype in DTYPES),
-    *(TreeCase(((0, 9, 128), (2, 7, 37)), 9, 3, 1, D, 19, d) for D in (8, 40, 80, 128) for d in DTYPES),
+    *(
+        TreeCase(((0, 9, 128), (2, 7, 37)), 9, 3, 1, D, 19, d)
+        for D in (8, 40, 80, 128)
+        for d in DTYPES
+    ),
     *(TreeCase(((0, 9, 256), (3, 9, 99)), 9, *heads, 32, 17) for heads in HEAD_LAYOUTS),
     TreeCase((), 3, 4, 2, 16, 5),  # no segments: suffixes alone
     TreeCase((), 0, 4, 2, 16),
@@ -169,9 +184,7 @@ TREE_ATTENTION = [
 TREE_ATTENTION_AT_SCALE = [
     *(TreeCase(((0, 64, 4096),), 64, 12, 4, 64, 32, dtype) for dtype in DTYPES),
     *(TreeCase(((0, 4, 4096),), 4, 12, 4, 64, 0, dtype) for dtype in DTYPES),
-    TreeCase(
-        ((0, 64, 1024), *((8 * i, 8 * i + 8, 512) for i in range(8))), 64, 12, 4, 64, 32
-    ),
+    TreeCase(((0, 64, 1024), *((8 * i, 8 * i + 8, 512) for i in range(8))), 64, 12, 4, 64, 32),
 ]
 
 

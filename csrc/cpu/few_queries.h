@@ -13,6 +13,7 @@
 
 namespace t2::T2_ISA {
 
+constexpr int64_t kLine = 64;     // bytes that are fetched at once
 constexpr int64_t kFewKeys = 32;  // whose values are widened at once, to stay in L1
 
 // scores [count, kStrip] = keys [count, head_dim] packed [head_dim, kStrip], for head_dim a
@@ -30,7 +31,9 @@ void score_stored(const T* keys, const float* scales, const char* ahead, int64_t
         const int64_t row = std::min(key + i, count - 1);
         x[i] = load(keys + row * head_dim + d);
         if (scales != nullptr) x[i] = mul(x[i], broadcast(scales[row]));
-        __builtin_prefetch(ahead + (row * head_dim + d) * sizeof(T), 0, 2);
+        if (d * sizeof(T) % kLine == 0) {
+          __builtin_prefetch(ahead + (row * head_dim + d) * sizeof(T), 0, 2);
+        }
       }
       transpose(x);
       for (int64_t query = 0; query < queries; ++query) {
@@ -67,20 +70,24 @@ struct Weights {
   int64_t row_stride, key_stride;
 };
 
-// out[Rows, Vectors * kWidth] (+)= weights[Rows, count] values[count, width], on some of its
-// columns. Meanwhile it fetches the same columns of the `count` rows at `ahead`.
-template <int Vectors, int Rows>
-void value_tile(Weights weights, const float* values, const float* ahead, int64_t width,
+// out[Rows, Registers * kWidth] (+)= weights[Rows, count] values[count, width], on some of its
+// columns. Meanwhile it fetches as many of the vectors at `ahead`.
+template <int Registers, int Rows>
+void value_tile(Weights weights, const float* values, const Vectors& ahead, int64_t width,
                 int64_t count, float* out, bool accumulate) {
-  Floats sum[Rows][Vectors];
+  const int64_t fetched = Registers * kWidth * size_of(ahead.dtype);
+  const int64_t ahead_row = ahead.head_dim * size_of(ahead.dtype);
+  Floats sum[Rows][Registers];
   for (int row = 0; row < Rows; ++row) {
-    for (int v = 0; v < Vectors; ++v) {
+    for (int v = 0; v < Registers; ++v) {
       sum[row][v] = accumulate ? load(out + row * width + v * kWidth) : broadcast(0.0f);
     }
   }
   for (int64_t key = 0; key < count; ++key) {
-    for (int v = 0; v < Vectors; v += kParts) __builtin_prefetch(ahead + key * width + v * kWidth);
-    for (int v = 0; v < Vectors; ++v) {
+    for (int64_t line = 0; line < fetched; line += kLine) {
+      __builtin_prefetch(ahead.data + key * ahead_row + line);
+    }
+    for (int v = 0; v < Registers; ++v) {
       const Floats value = load(values + key * width + v * kWidth);
       for (int row = 0; row < Rows; ++row) {
         sum[row][v] =
@@ -90,23 +97,23 @@ void value_tile(Weights weights, const float* values, const float* ahead, int64_
     }
   }
   for (int row = 0; row < Rows; ++row) {
-    for (int v = 0; v < Vectors; ++v) store(out + row * width + v * kWidth, sum[row][v]);
+    for (int v = 0; v < Registers; ++v) store(out + row * width + v * kWidth, sum[row][v]);
   }
 }
 
-using ValueTile = void (*)(Weights, const float*, const float*, int64_t, int64_t, float*, bool);
+using ValueTile = void (*)(Weights, const float*, const Vectors&, int64_t, int64_t, float*, bool);
 
-template <int Vectors, int... Rows>
+template <int Registers, int... Rows>
 constexpr std::array<ValueTile, sizeof...(Rows)> value_tiles(std::integer_sequence<int, Rows...>) {
-  return {value_tile<Vectors, Rows + 1>...};
+  return {value_tile<Registers, Rows + 1>...};
 }
-template <int... Vectors>
-constexpr auto value_tiles_by_width(std::integer_sequence<int, Vectors...>) {
-  return std::array{value_tiles<Vectors + 1>(std::make_integer_sequence<int, kValueRows>())...};
+template <int... Registers>
+constexpr auto value_tiles_by_width(std::integer_sequence<int, Registers...>) {
+  return std::array{value_tiles<Registers + 1>(std::make_integer_sequence<int, kValueRows>())...};
 }
 
 // As value_tile, for any number of rows and any width that is a multiple of kWidth.
-inline void add_values(Weights weights, const float* values, const float* ahead, int64_t rows,
+inline void add_values(Weights weights, const float* values, Vectors ahead, int64_t rows,
                        int64_t width, int64_t count, float* out, bool accumulate) {
   static constexpr auto kTiles =
       value_tiles_by_width(std::make_integer_sequence<int, kValueVectors>());
@@ -116,7 +123,9 @@ inline void add_values(Weights weights, const float* values, const float* ahead,
       const int64_t vectors = std::min<int64_t>(kValueVectors, (width - d) / kWidth);
       const Weights some{weights.data + row * weights.row_stride, weights.row_stride,
                          weights.key_stride};
-      kTiles[vectors - 1][height - 1](some, values + d, ahead + d, width, count,
+      Vectors columns = ahead;
+      columns.data += d * size_of(ahead.dtype);
+      kTiles[vectors - 1][height - 1](some, values + d, columns, width, count,
                                       out + row * width + d, accumulate);
     }
   }

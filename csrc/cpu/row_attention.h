@@ -110,14 +110,13 @@ class RowAttention {
       const int64_t count = std::min(kKeyBlock, own.count - first);
       const Vectors stored_values = own.values.from(first);
       const Vectors after = own.count - first > kKeyBlock ? own.keys.from(first + kKeyBlock) : next;
-      const float* ahead = after.address();
-      score(own.keys.from(first).widen(count, width_, keys_), stored_values.address(), count);
+      score(own.keys.from(first).widen(count, width_, keys_), stored_values, count);
       const float* values = stored_values.widen(count, width_, values_);
       for (int64_t i = 0; i < sharers_; ++i) {
         const float factor = weigh_keys(scores_ + i * kKeyBlock, round_up(count), top[i], sum[i]);
         for (int64_t d = 0; first > 0 && d < width_; ++d) wide_out[i * width_ + d] *= factor;
       }
-      add_values(Weights{scores_, kKeyBlock, 1}, values, ahead, sharers_, width_, count, wide_out,
+      add_values(Weights{scores_, kKeyBlock, 1}, values, after, sharers_, width_, count, wide_out,
                  first > 0);
     }
     for (int64_t i = 0; wide_out == out_ && i < sharers_; ++i) {
@@ -130,11 +129,12 @@ class RowAttention {
 
   // Scores of `count` keys by every sharer, kNothing up to a multiple of kLanes. The values are
   // fetched meanwhile: they are what is needed next.
-  void score(const float* keys, const float* values, int64_t count) const {
+  void score(const float* keys, const Vectors& values, int64_t count) const {
+    const int64_t row_bytes = head_dim_ * size_of(values.dtype);
     for (int64_t key = 0; key < round_up(count); key += kWidth) {
       const int64_t some = std::min<int64_t>(kWidth, count - key);
-      for (int64_t i = 0; i < some * width_; i += kLanes) {
-        __builtin_prefetch(values + key * width_ + i);
+      for (int64_t line = 0; line < some * row_bytes; line += kLine) {
+        __builtin_prefetch(values.data + key * row_bytes + line);
       }
       for (int64_t i = 0; i < sharers_; ++i) {
         float* to = scores_ + i * kKeyBlock + key;

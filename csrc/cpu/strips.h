@@ -176,8 +176,8 @@ inline void Strips::attend_few(Vectors keys, Vectors values, int64_t num_keys, c
       const int64_t some = std::min(kFewKeys, count - first);
       const Weights weights{work.scores + first * kStrip, 1, kStrip};
       const float* wide = values.from(key + first).widen(some, head_dim, work.values);
-      add_values(weights, wide, keys.from(key + count + first).address(), queries, head_dim, some,
-                 work.rows, true);
+      add_values(weights, wide, keys.from(key + count + first), queries, head_dim, some, work.rows,
+                 true);
     }
   }
   const auto row = [&](int64_t i) { return work.rows + i * head_dim; };

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -45,7 +47,7 @@ def trees(draw):
             return
         cuts = draw(st.sets(st.integers(first, end), max_size=3)) | {first, end}
         bounds = sorted(cuts)
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in itertools.pairwise(bounds):
             here = len(segments)
             segments.append(None)
             grow(start, stop, depth + 1)
@@ -86,7 +88,7 @@ def test_a_row_does_not_see_where_its_prefix_is_cut(cuts, data, native_isas):
     inputs = TreeCase(((0, rows, length),), rows, 6, 2, 16, 4, dtype).inputs()
     q, k, v, [[start, stop]], _, *rest = (*inputs[:3], inputs[3].tolist(), *inputs[4:])
     bounds = [start, *(start + 128 * cut for cut in sorted(cuts)), stop]
-    columns = torch.tensor(list(zip(bounds, bounds[1:], strict=False)))
+    columns = torch.tensor(list(itertools.pairwise(bounds)))
     all_rows = torch.tensor([[0, rows]]).repeat(len(columns), 1)
     for native, isa in native_isas:
         [want] = run_cpu(native, isa, tree_attention, inputs)
