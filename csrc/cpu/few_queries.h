@@ -14,7 +14,7 @@
 namespace t2::T2_ISA {
 
 constexpr int64_t kLine = 64;     // bytes that are fetched at once
-constexpr int64_t kFewKeys = 32;  // whose values are widened at once, to stay in L1
+constexpr int64_t kFewKeys = 32;  // that are widened at once, to stay in L1
 
 // scores [count, kStrip] = keys [count, head_dim] packed [head_dim, kStrip], for head_dim a
 // multiple of kWidth and the first `queries` lanes; the others of their last vector are 0. The

@@ -172,8 +172,9 @@ inline void Strips::attend_few(Vectors keys, Vectors values, int64_t num_keys, c
         store(out + d, mul(load(out + d), broadcast(factor[query])));
       }
     }
-    for (int64_t first = 0; first < count; first += kFewKeys) {
-      const int64_t some = std::min(kFewKeys, count - first);
+    const int64_t step = values.in_place(head_dim) ? count : kFewKeys;
+    for (int64_t first = 0; first < count; first += step) {
+      const int64_t some = std::min(step, count - first);
       const Weights weights{work.scores + first * kStrip, 1, kStrip};
       const float* wide = values.from(key + first).widen(some, head_dim, work.values);
       add_values(weights, wide, keys.from(key + count + first), queries, head_dim, some, work.rows,

@@ -60,7 +60,8 @@ def cost(
     span_bounds: Tensor,
     scale: float,
 ) -> Cost:
-    (T, H, D), (H_kv, P, _) = q.shape, k.shape
+    _, H, D = q.shape
+    P = k.shape[1]
     num_queries = query_bounds.diff()  # [G]
     before = torch.cat([spans.new_zeros(1), (spans[:, 1] - spans[:, 0]).cumsum(0)])  # [M + 1]
     num_keys = before[span_bounds].diff()  # [G]

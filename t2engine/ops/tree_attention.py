@@ -84,7 +84,7 @@ def cost(
     suffix_len: Tensor,
     scale: float,
 ) -> Cost:
-    (R, H, D), H_kv = q.shape, prefix_k.shape[0]
+    (_, H, D), H_kv = q.shape, prefix_k.shape[0]
     rows = segment_rows[:, 1] - segment_rows[:, 0]  # [M]
     keys = segment_columns[:, 1] - segment_columns[:, 0]  # [M]
     pairs = int((rows * keys).sum() + suffix_len.sum())
