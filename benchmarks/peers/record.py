@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.cells import Cell
-from benchmarks.peers.engines import OURS, Column
+from benchmarks.peers.engines import EQUAL_BYTES, LLAMA_CPP, OURS, Column
 from benchmarks.peers.floor import (
     WEIGHT_BYTES,
     Rates,
@@ -74,6 +74,8 @@ def summary(record: CellRecord, columns: list[Column], config: ModelConfig) -> d
             continue
         ours = engines[str(column)]
         ours["over_best_peer"] = rate / measured[best_peer] if best_peer else None
+        equal = measured.get(str(Column(LLAMA_CPP, EQUAL_BYTES[column.precision])))
+        ours["over_llama_cpp"] = rate / equal if equal else None
         if column.precision in floors:
             floor = floors[column.precision]
             ours["share_of_floor"] = rate / floor["decode_tokens_per_second"]
