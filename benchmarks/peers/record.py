@@ -23,6 +23,8 @@ from benchmarks.peers.floor import (
 )
 from t2engine.schema import ModelConfig
 
+GEMMS = ("gemm_linear", "gemm_torch")  # in float32
+READS = ("read_sum", "read_dot", "read_linear")
 Call = dict[str, Any]  # a Timing, its mode, and its tokens per second
 
 
@@ -49,8 +51,8 @@ class CellRecord:
         if not self.rates:
             return None
         return Rates(
-            statistics.median(max(r["gemm_linear"], r["gemm_torch"]) for r in self.rates),
-            statistics.median(max(r["read_sum"], r["read_linear"]) for r in self.rates),
+            statistics.median(max(r[name] for name in GEMMS) for r in self.rates),
+            statistics.median(max(r[name] for name in READS) for r in self.rates),
         )
 
 
