@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from t2engine import ops
-from t2engine.ops.linear import PackedWeight, pack_weight
+from t2engine.ops import PackedWeight, pack_weight
 from t2engine.schema import ModelConfig
 
 ROWS = (256, 1024)
@@ -88,7 +88,8 @@ class RateMeter:
         """Every byte of the memory as somebody's weight, once."""
         panels = self.memory.view(-1, READ_WIDTH, 16)  # [N / 16, K, 16]
         x = torch.ones(1, READ_WIDTH)
-        ops.linear(x, PackedWeight(panels, panels.shape[0] * 16), None, threads=self.threads)
+        weight = PackedWeight(panels, panels.shape[0] * 16, READ_WIDTH)
+        ops.linear(x, weight, None, threads=self.threads)
 
 
 def torch_linear(x: torch.Tensor, weight: torch.Tensor, packed: PackedWeight) -> object:
