@@ -67,7 +67,7 @@ def draw_column(found: Mapping[str, Any], above: Any, below: Any) -> None:
         axes.set_yscale("log")
         ticks = [k for k in TICKS if k <= max(counts)]
         axes.set_xticks(ticks, [str(k) for k in ticks])
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.grid(True, which="major", color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
 
