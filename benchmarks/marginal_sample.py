@@ -27,8 +27,9 @@ from benchmarks.marginal import judge
 from t2engine.schema import ModelConfig, Precision
 
 RESULTS = Path("benchmarks/results")
+DTYPES = ("float32", "bfloat16", "float16", "int8")
+CACHES = ("float32", "bfloat16", "int8")
 PROMPTS = (128, 1024, 4096)
-MOST_SAMPLES = 512
 # Every k up to 32, then ever wider apart, and the last of a tile of 12 or a block of 72 rows with
 # the first of the next (csrc/cpu/product.cpp).
 STEPS = ((1, 33, 1), (36, 65, 4), (72, 129, 8), (144, 257, 16), (288, 513, 32))
@@ -122,8 +123,8 @@ def parse() -> argparse.Namespace:
         "--plot", type=Path, metavar="JSON", help="draw an earlier run, and no more"
     )
     parser.add_argument("--model", default="small", help="a layout's name or a directory")
-    parser.add_argument("--dtype", default="float32", help="of the weights")
-    parser.add_argument("--cache-dtype", default="float32", help="of the keys and values")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights")
+    parser.add_argument("--cache-dtype", default="float32", choices=CACHES, help="of the keys")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompts", type=int, nargs="+", default=list(PROMPTS), metavar="P")

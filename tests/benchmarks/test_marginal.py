@@ -23,7 +23,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("cache", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cache", ["float32", "bfloat16", "int8"])
 def test_sharing_off_draws_the_same_tokens(model_dir: Path, cache: str) -> None:
     """Row by row from copies of the prompt, the kernel reads the same keys."""
     stage = Stage(load(model_dir, Precision(cache=cache), 1), PROMPT_LEN, SAMPLES)
