@@ -8,8 +8,8 @@ layouts, or a directory.
 All k take turns, round after round, so that a drift of the machine does not look like structure;
 each round measures the machine's rates too. Beside it the same engine with sharing switched off, at
 fewer k. benchmarks/marginal says how a step is run (stage.py) and judged (judge.py). A whole run
-takes about a quarter of an hour on two quiet cores and 6 GB. --plot draws a PNG beside the JSON and
-needs matplotlib alone, torch not at all.
+needs 4 GB of memory and a quiet machine. --plot draws a PNG beside the JSON and needs matplotlib
+and numpy alone, torch not at all.
 """
 
 from __future__ import annotations
