@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from t2engine import ops
-from t2engine.ops.linear import PANEL, PackedWeight, pack_weight
+from t2engine.ops import PANEL, PackedWeight, pack_weight
 from t2engine.schema import ModelConfig
 
 ROWS = (256, 1024)
@@ -102,7 +102,8 @@ class RateMeter:
         """Every byte of the piece as somebody's weight, once."""
         panels = piece.view(-1, READ_WIDTH, PANEL)  # [N / PANEL, K, PANEL]
         x = torch.ones(1, READ_WIDTH)
-        ops.linear(x, PackedWeight(panels, len(panels) * PANEL), None, threads=self.threads)
+        weight = PackedWeight(panels, len(panels) * PANEL, READ_WIDTH)
+        ops.linear(x, weight, None, threads=self.threads)
 
 
 def torch_linear(x: torch.Tensor, weight: torch.Tensor, packed: PackedWeight) -> object:
