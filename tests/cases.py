@@ -110,9 +110,10 @@ LINEAR = [
     for case in LINEAR_FLOAT32
 ]
 LINEAR_AT_SCALE = [
-    LinearCase(rows, in_features, out_features)
+    LinearCase(rows, in_features, out_features, dtype=dtype)
     for in_features, out_features in [(768, 2048), (2048, 768), (512, 8192), (768, 32000)]
     for rows in (1, 8, 64, 256)
+    for dtype in (torch.float32, torch.bfloat16, torch.int8)
 ]
 
 

@@ -15,6 +15,8 @@
 
 namespace t2::T2_ISA {
 
+constexpr int64_t kDirectTiles = 3;  // of rows: so few widen B each for itself, and write nothing
+
 constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
 inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
 
@@ -124,7 +126,7 @@ void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, in
           float* c, int64_t c_stride, int64_t columns, const float* bias, bool accumulate) {
   const Tiling tiling = float_tiling(rows);
   const int64_t width = tiling.panels * kPanel;
-  const bool widens = !std::is_same_v<Weight, float> && tiling.tiles > 1;
+  const bool widens = !std::is_same_v<Weight, float> && tiling.tiles > kDirectTiles;
   const std::unique_ptr<float[]> wide(widens ? new float[width * depth] : nullptr);
   for (int64_t column = 0; column < columns; column += width) {
     const int64_t here = std::min(width, columns - column);

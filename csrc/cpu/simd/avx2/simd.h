@@ -115,10 +115,10 @@ inline Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
 // A quad of codes is multiplied in two steps, as 16-bit integers: first its elements 0 and 2, then
 // 1 and 3.
 constexpr int kSteps = 2;
-constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
-constexpr int kCodeBytes = 2;    // of a code of the left side
-constexpr int kCodeScratch = 1;  // registers beside those of sums and operands
-constexpr bool kWidenCodes = true;
+constexpr int kCodeOffset = 0;      // of the weights' codes, as they are multiplied
+constexpr int kCodeBytes = 2;       // of a code of the left side
+constexpr int kCodeScratch = 1;     // registers beside those of sums and operands
+constexpr bool kWidenCodes = true;  // for the tiles after the first
 
 // kWidth codes from k on, to their place in the row.
 inline void store_codes(int8_t* row, int64_t k, Floats x) {
@@ -134,6 +134,9 @@ Ints load_codes(const int8_t* quad, int part) {
 template <int Step>
 Ints load_codes(const int16_t* quad, int part) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad + Step * 32) + part);
+}
+inline void store_wide(int16_t* quad, int step, int part, Ints codes) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(quad + step * 32) + part, codes);
 }
 inline Ints dot(Ints sum, Ints x, Ints weight) {
   sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, weight));

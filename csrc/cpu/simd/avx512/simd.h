@@ -15,7 +15,7 @@ constexpr int kSteps = 2;
 constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
 constexpr int kCodeBytes = 2;    // of a code of the left side
 constexpr int kCodeScratch = 1;  // registers beside those of sums and operands
-constexpr bool kWidenCodes = true;
+constexpr bool kWidenCodes = false;
 
 // kWidth codes from k on, to their place in the row.
 inline void store_codes(int8_t* row, int64_t k, Floats x) {
@@ -26,10 +26,6 @@ template <int Step>
 Ints load_codes(const int8_t* quad, int) {
   const Ints codes = _mm512_loadu_si512(quad);
   return _mm512_srai_epi16(Step == 0 ? _mm512_slli_epi16(codes, 8) : codes, 8);
-}
-template <int Step>
-Ints load_codes(const int16_t* quad, int) {
-  return _mm512_loadu_si512(quad + Step * 32);
 }
 inline Ints dot(Ints sum, Ints x, Ints weight) {
   sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, weight));

@@ -15,14 +15,24 @@ namespace t2::T2_ISA {
 constexpr int kCodeTileRows = kTileRows;
 constexpr int code_tile_panels(int rows) { return tile_panels(rows, kRegisters - kCodeScratch); }
 
-template <int Step, int Rows, int NumPanels, typename Code>
-inline void add_step(Ints (&sum)[Rows][NumPanels * kParts], const CodeTile& tile, const Code* b,
-                     int64_t q) {
+// What a tile reads of B: panels of codes as they are stored (int8_t), or as load_codes widens them
+// (int16_t), each step's in one piece. A tile that keeps B leaves the latter at wide.
+template <typename Code>
+struct Panels {
+  const Code* codes;
+  int16_t* wide;
+};
+
+template <int Step, int Rows, int NumPanels, bool Keep, typename Code>
+inline void add_step(Ints (&sum)[Rows][NumPanels * kParts], const CodeTile& tile,
+                     const Panels<Code>& b, int64_t q) {
   constexpr int kVectors = NumPanels * kParts;
   Ints weight[kVectors];
 #pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
-    weight[v] = load_codes<Step>(b + ((v / kParts) * tile.quads + q) * 64, v % kParts);
+    const int64_t quad = ((v / kParts) * tile.quads + q) * 64;
+    weight[v] = load_codes<Step>(b.codes + quad, v % kParts);
+    if constexpr (Keep) store_wide(b.wide + quad, Step, v % kParts, weight[v]);
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
@@ -34,8 +44,8 @@ inline void add_step(Ints (&sum)[Rows][NumPanels * kParts], const CodeTile& tile
   }
 }
 
-template <int Rows, int NumPanels, typename Code>
-void code_tile(const CodeTile& tile, const Code* b) {
+template <int Rows, int NumPanels, bool Keep, typename Code>
+void code_tile(const CodeTile& tile, const Panels<Code>& b) {
   constexpr int kVectors = NumPanels * kParts;
   const char* ahead = tile.ahead;
   Ints sum[Rows][kVectors];
@@ -48,8 +58,8 @@ void code_tile(const CodeTile& tile, const Code* b) {
   for (int64_t q = 0; q < tile.quads; ++q) {
     __builtin_prefetch(ahead, 0, 2);
     ahead += tile.ahead_step;
-    add_step<0, Rows, NumPanels>(sum, tile, b, q);
-    if constexpr (kSteps == 2) add_step<1, Rows, NumPanels>(sum, tile, b, q);
+    add_step<0, Rows, NumPanels, Keep>(sum, tile, b, q);
+    if constexpr (kSteps == 2) add_step<1, Rows, NumPanels, Keep>(sum, tile, b, q);
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
@@ -60,64 +70,53 @@ void code_tile(const CodeTile& tile, const Code* b) {
   }
 }
 
-template <typename Code, int Rows, int... Panels>
-constexpr auto code_tiles_of_height(std::integer_sequence<int, Panels...>) {
-  using Function = void (*)(const CodeTile&, const Code*);
-  return std::array<Function, kMaxPanels>{code_tile<Rows, Panels + 1, Code>...};
+template <typename Code, bool Keep, int Rows, int... NumPanels>
+constexpr auto code_tiles_of_height(std::integer_sequence<int, NumPanels...>) {
+  using Function = void (*)(const CodeTile&, const Panels<Code>&);
+  return std::array<Function, kMaxPanels>{code_tile<Rows, NumPanels + 1, Keep, Code>...};
 }
-template <typename Code, int... Rows>
+template <typename Code, bool Keep, int... Rows>
 constexpr auto code_tiles_of_every_height(std::integer_sequence<int, Rows...>) {
-  return std::array{code_tiles_of_height<Code, Rows + 1>(
+  return std::array{code_tiles_of_height<Code, Keep, Rows + 1>(
       std::make_integer_sequence<int, code_tile_panels(Rows + 1)>())...};
 }
 
-// Codes as 16-bit integers, the two halves of each quad apart: what load_codes makes of codes as
-// they are stored, made once for many rows.
-inline void widen_codes(int16_t* wide, const int8_t* codes, int64_t quads) {
-  if constexpr (kWidenCodes) {
-    for (int64_t q = 0; q < quads; ++q, codes += 64, wide += 64) {
-      for (int part = 0; part < kParts; ++part) {
-        int32_t pairs[kWidth];
-        store(pairs, load_codes<0>(codes, part));
-        std::memcpy(wide + part * 2 * kWidth, pairs, sizeof pairs);
-        store(pairs, load_codes<1>(codes, part));
-        std::memcpy(wide + 32 + part * 2 * kWidth, pairs, sizeof pairs);
-      }
-    }
-  }
-}
-
-// Multiplies tiles, first having been given the panels that they share.
+// Multiplies tiles, first having been given the panels that they share. Where widening costs time
+// and there are many tiles, the first one leaves its panels widened for the others.
 class CodeUnit {
  public:
   CodeUnit(const Tiling& tiling, int64_t quads)
-      : quads_(quads),
-        wide_(kWidenCodes && tiling.tiles > 1 ? new int16_t[tiling.panels * quads * 64] : nullptr) {
+      : wide_(kWidenCodes && tiling.tiles > 1 ? new int16_t[tiling.panels * quads * 64] : nullptr) {
   }
 
   void take(const int8_t* panels, int64_t count) {
     panels_ = panels;
     count_ = count;
-    if (wide_) widen_codes(wide_.get(), panels, count * quads_);
+    kept_ = false;
   }
 
   void run(const CodeTile& tile, int64_t rows) {
     if constexpr (kWidenCodes) {
-      if (wide_) return run(tile, rows, static_cast<const int16_t*>(wide_.get()));
+      if (wide_ && kept_) return run<false, int16_t>(tile, rows, {wide_.get(), nullptr});
+      if (wide_) {
+        kept_ = true;
+        return run<true, int8_t>(tile, rows, {panels_, wide_.get()});
+      }
     }
-    run(tile, rows, panels_);
+    run<false, int8_t>(tile, rows, {panels_, nullptr});
   }
 
  private:
-  template <typename Code>
-  void run(const CodeTile& tile, int64_t rows, const Code* panels) {
+  template <bool Keep, typename Code>
+  void run(const CodeTile& tile, int64_t rows, const Panels<Code>& panels) {
     static constexpr auto kTiles =
-        code_tiles_of_every_height<Code>(std::make_integer_sequence<int, kCodeTileRows>());
+        code_tiles_of_every_height<Code, Keep>(std::make_integer_sequence<int, kCodeTileRows>());
     kTiles[rows - 1][count_ - 1](tile, panels);
   }
 
-  int64_t quads_, count_ = 0;
   const int8_t* panels_ = nullptr;
+  int64_t count_ = 0;
+  bool kept_ = false;
   std::unique_ptr<int16_t[]> wide_;
 };
 

@@ -170,7 +170,7 @@ constexpr int kSteps = 2;
 constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
 constexpr int kCodeBytes = 2;    // of a code of the left side
 constexpr int kCodeScratch = 1;  // registers beside those of sums and operands
-constexpr bool kWidenCodes = true;
+constexpr bool kWidenCodes = false;
 
 // kWidth codes from k on, to their place in the row.
 inline void store_codes(int8_t* row, int64_t k, Floats x) {
@@ -187,12 +187,6 @@ Ints load_codes(const int8_t* quad, int part) {
   for (int i = 0; i < 2 * kWidth; ++i) pairs[i] = quad[part * 4 * kWidth + 2 * i + Step];
   Ints x;
   std::memcpy(x.lane, pairs, sizeof pairs);
-  return x;
-}
-template <int Step>
-Ints load_codes(const int16_t* quad, int part) {
-  Ints x;
-  std::memcpy(x.lane, quad + Step * 32 + part * 2 * kWidth, sizeof x.lane);
   return x;
 }
 inline Ints dot(Ints sum, Ints x, Ints weight) {
