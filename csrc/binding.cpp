@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "decoder_binding.h"
 #include "ops.h"
+#include "python_checks.h"
 #include "python_tensors.h"
 
 namespace py = pybind11;
@@ -14,45 +16,51 @@ namespace py = pybind11;
 namespace t2 {
 namespace {
 
-void require(bool holds, const char* message) {
-  if (!holds) throw std::invalid_argument(message);
-}
-
-// Non-decreasing bounds from 0 to exactly `limit`: what makes slicing rows by them safe.
-void require_bounds(Tensor<const int64_t, 1> bounds, int64_t limit, const char* message) {
-  int64_t before = 0;
-  for (int64_t i = 0; i < bounds.size(0); ++i) {
-    require(bounds.data[i] >= before, message);
-    before = bounds.data[i];
-  }
-  require(bounds.size(0) > 0 && bounds.data[0] == 0 && before == limit, message);
-}
-
-void require_spans(Tensor<const int64_t, 2> spans, int64_t limit, const char* message) {
-  for (int64_t i = 0; i < spans.size(0); ++i) {
-    const int64_t start = spans.data[2 * i], stop = spans.data[2 * i + 1];
-    require(0 <= start && start <= stop && stop <= limit, message);
-  }
-}
-
-void require_within(Tensor<const int64_t, 1> values, int64_t limit, const char* message) {
-  for (int64_t i = 0; i < values.size(0); ++i) {
-    require(0 <= values.data[i] && values.data[i] <= limit, message);
-  }
-}
-
 // Indices come from data, so shapes alone do not make an operation safe.
 struct CheckNothing {
   template <typename... Args>
   void operator()(const Args&...) const {}
 };
 
+// Panels of a weight [N, K] as they are stored: [ceil(N / 16), K, 16], or codes in quads,
+// [ceil(N / 16), ceil(K / 4), 64], with a scale for each of the panels' columns.
+template <typename Scales>
+void require_panels(const char* name, const Stored<3>& panels, const Scales& scales, int64_t N,
+                    int64_t K) {
+  const std::string shape = std::string(name) + ": panels must be [ceil(N / 16), ";
+  const bool codes = panels.dtype == Dtype::kInt8;
+  require(panels.size(0) == (N + 15) / 16 && panels.size(1) == (codes ? (K + 3) / 4 : K) &&
+              panels.size(2) == (codes ? 64 : 16),
+          (shape + (codes ? "ceil(K / 4), 64]" : "K, 16]")).c_str());
+  require(scales.has_value() == codes && (!codes || scales->size(0) == panels.size(0) * 16),
+          "int8 panels, and no others, must have [ceil(N / 16) * 16] scales");
+  require(!codes || K <= kMaxCodes, "int8 weights must have at most 131072 in_features");
+}
+
+struct CheckProduct {
+  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, const Stored<3>& panels,
+                  const std::optional<Host<const float, 1>>& scales,
+                  const std::optional<Host<const float, 1>>& bias, bool gated, bool, int) const {
+    const int64_t columns = gated ? 2 * out.size(1) : out.size(1);
+    require_panels("linear", panels, scales, columns, x.size(1));
+    require(x.size(0) == out.size(0), "linear: x and out must have as many rows");
+    require(!bias || bias->size(0) == columns, "linear: bias must be [N]");
+  }
+};
+
 struct CheckLinear {
-  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
-                  const std::optional<Host<const float, 1>>&, int) const {
-    require(panels.size(0) * panels.size(2) >= out.size(1) && panels.size(1) == x.size(1) &&
-                panels.size(2) == 16,
-            "linear: panels must be [ceil(N / 16), K, 16]");
+  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, const Stored<3>& panels,
+                  const std::optional<Host<const float, 1>>& scales,
+                  const std::optional<Host<const float, 1>>& bias, int) const {
+    CheckProduct()(out, x, panels, scales, bias, false, false, 1);
+  }
+};
+
+struct CheckPack {
+  void operator()(const Stored<3>& panels, const std::optional<Host<float, 1>>& scales,
+                  const Stored<2>& weight, int) const {
+    require_panels("pack_weight", panels, scales, weight.size(0), weight.size(1));
+    require(weight.dtype != Dtype::kInt8, "pack_weight: weight must not be int8");
   }
 };
 
@@ -61,25 +69,7 @@ struct CheckPrefill {
                   const VectorStore<3>&, Tensor<const int64_t, 1> query_bounds,
                   Tensor<const int64_t, 2> spans, Tensor<const int64_t, 1> span_bounds, float,
                   int) const {
-    require_bounds(query_bounds, q.size(0),
-                   "prefill_attention: query_bounds must rise from 0 to the number of queries");
-    require_bounds(span_bounds, spans.size(0),
-                   "prefill_attention: span_bounds must rise from 0 to the number of spans");
-    require_spans(spans, k.size(1), "prefill_attention: spans must lie inside the key store");
-    require(span_bounds.size(0) == query_bounds.size(0),
-            "prefill_attention: span_bounds must have as many prompts as query_bounds");
-    for (int64_t g = 0; g + 1 < span_bounds.size(0); ++g) {
-      int64_t num_keys = 0;
-      for (int64_t i = span_bounds.data[g]; i < span_bounds.data[g + 1]; ++i) {
-        require(
-            num_keys % 128 == 0,
-            "prefill_attention: spans must have a multiple of 128 columns, but a prompt's last");
-        num_keys += spans.data[2 * i + 1] - spans.data[2 * i];
-      }
-      require(num_keys >= query_bounds.data[g + 1] - query_bounds.data[g],
-              "prefill_attention: spans must give every prompt at least as many keys as "
-              "query_bounds gives it queries");
-    }
+    require_prefill(query_bounds, spans, span_bounds, q.size(0), k.size(1));
   }
 };
 
@@ -89,9 +79,7 @@ struct CheckTree {
                   Tensor<const int64_t, 2> segment_rows, const VectorStore<4>& suffix_k,
                   const VectorStore<4>&, Tensor<const int64_t, 1> row_slot,
                   Tensor<const int64_t, 1> suffix_len, float, int) const {
-    require_spans(segment_columns, prefix_k.size(1),
-                  "tree_attention: segment_columns must lie inside the prefix store");
-    require_spans(segment_rows, q.size(0), "tree_attention: segment_rows must be rows of q");
+    require_segments(segment_columns, segment_rows, q.size(0), prefix_k.size(1));
     require_within(row_slot, suffix_k.size(0) - 1,
                    "tree_attention: row_slot must name a slot of the suffix store");
     require_within(suffix_len, suffix_k.size(2),
@@ -149,6 +137,8 @@ void def(py::module_& module, const char* name, void (*op)(Args...)) {
 void bind_cpu(py::module_& module, const CpuOps& ops) {
   def(module, "merge_states_cpu", ops.merge_states);
   def<CheckLinear>(module, "linear_cpu", ops.linear);
+  def<CheckProduct>(module, "product_cpu", ops.product);
+  def<CheckPack>(module, "pack_weight_cpu", ops.pack_weight);
   def(module, "rms_norm_cpu", ops.rms_norm);
   def(module, "layer_norm_cpu", ops.layer_norm);
   def(module, "rotary_embedding_cpu", ops.rotary_embedding);
@@ -160,6 +150,7 @@ void bind_cpu(py::module_& module, const CpuOps& ops) {
   def<CheckStoreVectors>(module, "store_vectors_cpu", ops.store_vectors);
   def(module, "sample_tokens_cpu", ops.sample_tokens);
   def(module, "philox_uniform_cpu", ops.philox_uniform);
+  bind_decoder(module, ops);
 }
 
 void* current_stream() {
@@ -195,6 +186,7 @@ PYBIND11_MODULE(_C, module) {
 
   // The functions themselves are those of the fastest supported instruction set; every other
   // supported one has a submodule of its name, so that tests can hold them against each other.
+  t2::bind_decoder_classes(module);
   py::list built, supported;
   for (const t2::InstructionSet& isa : t2::instruction_sets()) {
     built.append(isa.name);

@@ -11,6 +11,20 @@
 
 namespace t2 {
 
+// Of in_features with int8 weights: the sum of so many products of two codes fits an int32.
+constexpr int64_t kMaxCodes = 1 << 17;
+
+// A packed weight [out_features, in_features] (t2engine/ops/linear.py).
+struct Matrix {
+  Dtype dtype;
+  const void* panels;
+  const float* scales;  // int8: [out_features rounded up to 16]; else null
+  const float* bias;    // [out_features] or null
+  int64_t out_features, in_features;
+};
+
+struct DecoderOps;  // csrc/decoder.h
+
 // Keys or values as stored: float32, bfloat16, or int8 codes that are worth their vector's scale.
 // scales: one for each vector of data, null where there are none.
 template <int Rank>
@@ -26,8 +40,17 @@ struct CpuOps {
   void (*merge_states)(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
                        Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
                        Tensor<const float, 2> lse_b, int num_threads);
-  void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
+  void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+                 std::optional<Tensor<const float, 1>> scales,
                  std::optional<Tensor<const float, 1>> bias, int num_threads);
+  // linear, or with it silu_mul of a weight [2 * columns, depth]; otherwise, where it accumulates,
+  // added to what is in out. What a decode step is made of, here to be tested alone.
+  void (*product)(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+                  std::optional<Tensor<const float, 1>> scales,
+                  std::optional<Tensor<const float, 1>> bias, bool gated, bool accumulate,
+                  int num_threads);
+  void (*pack_weight)(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
+                      int num_threads);
   void (*rms_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
                    float eps, int num_threads);
   void (*layer_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
@@ -63,6 +86,7 @@ struct CpuOps {
   void (*philox_uniform)(Tensor<double, 1> out, Tensor<const int64_t, 1> seed,
                          Tensor<const int64_t, 1> prompt, Tensor<const int64_t, 1> sample,
                          Tensor<const int64_t, 1> step, int num_threads);
+  const DecoderOps* decoder;
 };
 
 struct InstructionSet {

@@ -55,12 +55,12 @@ struct Names {
   }
 };
 
-const Names& names() {
+inline const Names& names() {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Names> stored;
   return stored.call_once_and_store_result([] { return Names(); }).get_stored();
 }
 
-py::object call_method(py::handle object, const py::str& name) {
+inline py::object call_method(py::handle object, const py::str& name) {
   PyObject* result = PyObject_CallMethodObjArgs(object.ptr(), name.ptr(), nullptr);
   if (result == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(result);
@@ -94,7 +94,7 @@ constexpr std::array<std::pair<const char*, Dtype>, 4> kStoredDtypes{{
     {"int8", Dtype::kInt8},
 }};
 
-const std::array<py::object, kStoredDtypes.size()>& stored_dtypes() {
+inline const std::array<py::object, kStoredDtypes.size()>& stored_dtypes() {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<
       std::array<py::object, kStoredDtypes.size()>>
       dtypes;

@@ -19,10 +19,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from t2engine.schema import ModelConfig, SampleCost
+from t2engine.schema import FLOAT32, ModelConfig, Precision, SampleCost
 
 Ints = NDArray[np.int64]
-FLOAT_BYTES = 4
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+SCALE_BYTES = 4  # of an output feature of an int8 weight, and of a vector of an int8 cache
 
 
 def layer_params(config: ModelConfig) -> int:
@@ -60,18 +61,35 @@ def decode_flops(config: ModelConfig, context_len: int) -> int:
     return 2 * matmul_params(config) + attention_flops(config, context_len)
 
 
-def key_value_bytes(config: ModelConfig, num_tokens: int) -> int:
-    """Keys and values of all layers for num_tokens tokens, stored in float32."""
-    return 2 * config.num_kv_heads * config.head_dim * config.num_layers * num_tokens * FLOAT_BYTES
+def key_value_bytes(config: ModelConfig, num_tokens: int, precision: Precision = FLOAT32) -> int:
+    """Keys and values of all layers for num_tokens tokens, as they are stored."""
+    vector = config.head_dim * ITEM_BYTES[precision.cache]
+    if precision.cache == "int8":
+        vector += SCALE_BYTES
+    return 2 * config.num_kv_heads * config.num_layers * num_tokens * vector
 
 
-def weight_bytes(config: ModelConfig) -> int:
-    return matmul_params(config) * FLOAT_BYTES
+def weight_bytes(config: ModelConfig, precision: Precision = FLOAT32) -> int:
+    """What a step reads of the weights of its matrix products."""
+    size = matmul_params(config) * ITEM_BYTES[precision.weights]
+    if precision.weights == "int8":
+        size += output_features(config) * SCALE_BYTES
+    return size
 
 
-def prefill_bytes(config: ModelConfig, prompt_len: int) -> int:
+def output_features(config: ModelConfig) -> int:
+    """Rows of all the weights that multiply a decoded token."""
+    query_width = config.num_heads * config.head_dim
+    key_width = config.num_kv_heads * config.head_dim
+    up_width = config.intermediate_size * (2 if config.gated_mlp else 1)
+    layer = query_width + 2 * key_width + up_width + 2 * config.hidden_size
+    return config.num_layers * layer + config.vocab_size
+
+
+def prefill_bytes(config: ModelConfig, prompt_len: int, precision: Precision = FLOAT32) -> int:
     """Weights once, and the prompt's keys and values written once and read once."""
-    return weight_bytes(config) + 2 * key_value_bytes(config, prompt_len)
+    keys = key_value_bytes(config, prompt_len, precision)
+    return weight_bytes(config, precision) + 2 * keys
 
 
 def split(total: int, parts: int) -> Ints:
@@ -83,8 +101,11 @@ def split(total: int, parts: int) -> Ints:
 class Meter:
     """Adds up what each sample of one call cost. A sample is named by an integer handle."""
 
-    def __init__(self, config: ModelConfig, num_samples: int) -> None:
+    def __init__(
+        self, config: ModelConfig, num_samples: int, precision: Precision = FLOAT32
+    ) -> None:
         self.config = config
+        self.precision = precision
         self.decode_flops = np.zeros(num_samples, np.int64)
         self.logical_bytes = np.zeros(num_samples, np.int64)
         self.physical_bytes = np.zeros(num_samples, np.int64)
@@ -92,46 +113,64 @@ class Meter:
         self.prefill_flops = np.zeros(num_samples, np.int64)
         self.prefill_seconds = np.zeros(num_samples)
 
-    def prefill(self, samples: Ints, prompt_len: int, seconds: float) -> None:
-        """One prompt was prefilled for these samples; they share its cost."""
+    def prompt(self, samples: Ints) -> None:
+        """What a prompt costs these samples whatever its length: the weights, and its logits."""
+        self.share_prefill(samples, 2 * head_params(self.config), self.weight_bytes())
+
+    def prefill(self, samples: Ints, start: int, stop: int, seconds: float) -> None:
+        """Tokens start to stop of a prompt were computed for these samples; they share the cost."""
+        pairs = stop * (stop + 1) // 2 - start * (start + 1) // 2
+        flops = 2 * self.config.num_layers * layer_params(self.config) * (stop - start)
+        flops += attention_flops(self.config, pairs)
+        keys = self.key_value_bytes(stop - start) + self.key_value_bytes(stop)
+        self.share_prefill(samples, flops, keys)
+        self.prefill_seconds[samples] += seconds / len(samples)
+
+    def share_prefill(self, samples: Ints, flops: int, size: int) -> None:
         parts = len(samples)
-        self.prefill_flops[samples] += split(prefill_flops(self.config, prompt_len), parts)
-        self.prefill_seconds[samples] += seconds / parts
-        shared = split(prefill_bytes(self.config, prompt_len), parts)
+        self.prefill_flops[samples] += split(flops, parts)
+        shared = split(size, parts)
         self.logical_bytes[samples] += shared
         self.physical_bytes[samples] += shared
+
+    def key_value_bytes(self, num_tokens: int) -> int:
+        return key_value_bytes(self.config, num_tokens, self.precision)
+
+    def weight_bytes(self) -> int:
+        return weight_bytes(self.config, self.precision)
 
     def decode(
         self,
         samples: Ints,
-        row_bounds: Ints,
-        prefix_len: Ints,
+        segment_len: Ints,
+        segment_rows: Ints,
         suffix_len: Ints,
         num_steps: int,
         seconds: float,
     ) -> None:
         """The same rows were decoded num_steps times.
 
-        samples [R] in row order; row_bounds [G + 1] and prefix_len [G] describe the prompts; row r
-        attended to suffix_len[r] keys of its own in the first of the steps, one more in each next.
+        samples [R] in row order; segments of prompts, segment_len [M] keys each, are read once a
+        step for rows segment_rows [M, 2] (first, last + 1); row r attended to suffix_len[r] keys of
+        its own in the first of the steps, one more in each next.
         """
         if num_steps == 0:
             return
-        rows = np.diff(row_bounds)  # [G]
-        row_prefix = np.repeat(prefix_len, rows)  # [R]
+        row_prefix = np.zeros(len(samples), np.int64)
+        key_bytes = self.key_value_bytes(1)
+        prefix_bytes = np.zeros(len(samples), np.int64)  # each row's part of what a step reads
+        for length, (first, end) in zip(segment_len.tolist(), segment_rows.tolist(), strict=True):
+            row_prefix[first:end] += length
+            prefix_bytes[first:end] += split(key_bytes * length, end - first)
         own_keys = num_steps * suffix_len + num_steps * (num_steps - 1) // 2  # [R], all steps
         keys = own_keys + num_steps * row_prefix
         key_flops = attention_flops(self.config, 1)
-        key_bytes = key_value_bytes(self.config, 1)
         fixed = 2 * matmul_params(self.config)
         self.decode_flops[samples] += num_steps * fixed + key_flops * keys
-        weights = num_steps * split(weight_bytes(self.config), len(samples))
+        weights = num_steps * split(self.weight_bytes(), len(samples))
         own = weights + key_bytes * (own_keys + num_steps)  # read, and one written a step
         self.logical_bytes[samples] += own + key_bytes * num_steps * row_prefix
-        shared = [
-            split(key_bytes * int(n), int(r)) for n, r in zip(prefix_len, rows, strict=True) if r
-        ]
-        self.physical_bytes[samples] += own + num_steps * np.concatenate(shared)
+        self.physical_bytes[samples] += own + num_steps * prefix_bytes
         self.decode_seconds[samples] += seconds / len(samples)
 
     def cost(self, sample: int) -> SampleCost:

@@ -51,6 +51,17 @@ class ModelConfig:
     dtype: str = "float32"  # of the weights as stored in the files
 
 
+@dataclass(frozen=True)
+class Precision:
+    """How the weights and the key-value cache are stored. Sums are always in float32."""
+
+    weights: str = "float32"  # "float32", "bfloat16", "float16" or "int8"
+    cache: str = "float32"  # "float32", "bfloat16" or "int8"
+
+
+FLOAT32 = Precision()
+
+
 # ---- sampling --------------------------------------------------------------------------------
 
 

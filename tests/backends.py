@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -51,7 +52,8 @@ def map_tensors(inputs: tuple[Any, ...], function: Any) -> tuple[Any, ...]:
 
     def one(x: Any) -> Any:
         if isinstance(x, PackedWeight):
-            return PackedWeight(function(x.panels), x.out_features)
+            scales = None if x.scales is None else function(x.scales)
+            return replace(x, panels=function(x.panels), scales=scales)
         if isinstance(x, QuantizedVectors):
             return QuantizedVectors(function(x.codes), function(x.scales))
         return function(x) if isinstance(x, Tensor) else x
@@ -73,8 +75,7 @@ def run_cpu(
 ) -> tuple[Tensor, ...]:
     """One instruction set's build of an operation, on a given number of threads."""
     outputs = op.outputs(*inputs) if outputs is None else outputs
-    arguments = [x.panels if isinstance(x, PackedWeight) else x for x in inputs]
-    getattr(getattr(native, isa), f"{op.name}_cpu")(*outputs, *arguments, num_threads)
+    getattr(getattr(native, isa), f"{op.name}_cpu")(*outputs, *op.lower(*inputs), num_threads)
     return outputs
 
 

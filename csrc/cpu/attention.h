@@ -20,7 +20,6 @@ namespace t2::T2_ISA {
 
 constexpr int64_t kKeyBlock = 128;      // keys scored before their values are added
 constexpr int64_t kBlockQueries = 256;  // queries of a task: their state stays in L2
-constexpr float kLog2E = 1.44269504f;
 constexpr float kNothing = std::numeric_limits<float>::lowest();  // the top of no keys at all
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -36,22 +35,6 @@ struct State {
   State(float* data, int64_t head_dim)
       : out(data), top(data + head_dim * kStrip), sum(top + kStrip) {}
 };
-
-// 2^x for x below 127.5, relative error below 1e-7 down to -126 (a minimax polynomial on
-// [-1/2, 1/2]); exactly 1 at 0, and exactly 0 from -127, so that a masked key changes nothing.
-inline Floats exp2(Floats x) {
-  x = max(broadcast(-127.0f), x);  // in this order a nan stays one
-  const Floats n = round(x);
-  const Floats r = sub(x, n);
-  Floats p = broadcast(1.53533621e-4f);
-  p = fma(p, r, broadcast(1.33988746e-3f));
-  p = fma(p, r, broadcast(9.61843736e-3f));
-  p = fma(p, r, broadcast(5.55033247e-2f));
-  p = fma(p, r, broadcast(2.40226479e-1f));
-  p = fma(p, r, broadcast(6.93147203e-1f));
-  p = fma(p, r, broadcast(1.0f));
-  return add_to_exponent(p, n);
-}
 
 // Makes weights of scores [count, kStrip] in place, moves the state's top and sum on, and leaves in
 // rescale what the state's out must be multiplied by.

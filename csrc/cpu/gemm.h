@@ -1,51 +1,42 @@
-// The matrix product under linear: C = start + A B, with one accumulator per element of C and one
+// The matrix product in float32: C = start + A B, with one accumulator per element of C and one
 // multiply-add per k in rising order, whatever the tile. So an element's bits depend on its row of
-// A and its column of B alone: not on the rows beside it, the tile, or the threads.
+// A and its column of B alone: not on the rows beside it, the tile, or the threads. B may be stored
+// in 16 bits, and is widened (exactly) where it is read.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 #include <utility>
 
-#include "vector_math.h"
+#include "tiling.h"
 
 namespace t2::T2_ISA {
 
-constexpr int kPanel = kLanes;    // columns of B in a panel
-constexpr int kMaxPanels = 8;     // of a tile: more streams of B than this gain nothing
-constexpr int kPrefetchRows = 8;  // tiles that share the fetching of one panel of the next tiles
+constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
+inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
 
-// How many panels a tile of so many rows has registers for: its accumulators, the vectors of one
-// operand at one k, and one of the other operand.
-constexpr int tile_panels(int rows) {
-  int panels = 1;
-  while (panels < kMaxPanels) {
-    const int vectors = (panels + 1) * kParts;
-    if (rows * vectors + (rows < vectors ? rows : vectors) + 1 > kRegisters) break;
-    ++panels;
-  }
-  return panels;
-}
-
-// One tile's work. B is panels of 16 columns, one after the other: element (k, n) at
-// b[(n / 16) * depth * 16 + k * 16 + n % 16].
+// One tile's work, beside its B, which is panels of 16 columns, one after the other: element (k, n)
+// at b[(n / 16) * depth * 16 + k * 16 + n % 16].
 struct Tile {
   const float* a;
-  const float* b;
   int64_t depth;  // also the distance of rows of A
   float* c;
   int64_t c_stride;
   const float* bias;   // of the tile's columns, where the sums start; null for 0
+  bool accumulate;     // add the finished sums to C
   const char* ahead;   // memory to bring nearer meanwhile,
   int64_t ahead_step;  // so many bytes further at each k
+  float* wide;         // where a tile that keeps B leaves it in float32, in the same order
 };
 
 // Rows x (NumPanels * 16) elements of C, held in registers over the whole depth.
-template <int Rows, int NumPanels>
-void gemm_tile(const Tile& tile) {
+template <int Rows, int NumPanels, bool Keep, typename Weight>
+void gemm_tile(const Tile& tile, const Weight* b) {
   constexpr int kVectors = NumPanels * kParts;
-  const float *a = tile.a, *b = tile.b;
+  const float* a = tile.a;
   const int64_t depth = tile.depth, ahead_step = tile.ahead_step;
   const char* ahead = tile.ahead;
   Floats sum[Rows][kVectors];
@@ -61,7 +52,9 @@ void gemm_tile(const Tile& tile) {
     Floats column[kVectors];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      column[v] = load(b + ((v / kParts) * depth + k) * kPanel + (v % kParts) * kWidth);
+      const int64_t at = ((v / kParts) * depth + k) * kPanel + (v % kParts) * kWidth;
+      column[v] = load(b + at);
+      if constexpr (Keep) store(tile.wide + at, column[v]);
     }
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
@@ -72,98 +65,98 @@ void gemm_tile(const Tile& tile) {
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
+    float* c = tile.c + row * tile.c_stride;
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v)
-      store(tile.c + row * tile.c_stride + v * kWidth, sum[row][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      if (tile.accumulate) sum[row][v] = add(load(c + v * kWidth), sum[row][v]);
+      store(c + v * kWidth, sum[row][v]);
+    }
   }
 }
 
-using TileFunction = void (*)(const Tile&);
+template <typename Weight>
+using TileFunction = void (*)(const Tile&, const Weight*);
 
-template <int Rows, int... Panels>
+template <typename Weight, bool Keep, int Rows, int... Panels>
 constexpr auto tiles_of_height(std::integer_sequence<int, Panels...>) {
-  return std::array<TileFunction, kMaxPanels>{gemm_tile<Rows, Panels + 1>...};
+  return std::array<TileFunction<Weight>, kMaxPanels>{gemm_tile<Rows, Panels + 1, Keep, Weight>...};
 }
-template <int... Rows>
+template <typename Weight, bool Keep, int... Rows>
 constexpr auto tiles_of_every_height(std::integer_sequence<int, Rows...>) {
-  return std::array{
-      tiles_of_height<Rows + 1>(std::make_integer_sequence<int, tile_panels(Rows + 1)>())...};
+  return std::array{tiles_of_height<Weight, Keep, Rows + 1>(
+      std::make_integer_sequence<int, float_tile_panels(Rows + 1)>())...};
 }
-template <int... Rows>
-constexpr auto panels_of_every_height(std::integer_sequence<int, Rows...>) {
-  return std::array{tile_panels(Rows + 1)...};
-}
+template <typename Weight, bool Keep>
+constexpr auto kTiles =
+    tiles_of_every_height<Weight, Keep>(std::make_integer_sequence<int, kTileRows>());
 
-// How rows are cut into tiles: the first `taller` have `height` rows, the others one less.
-struct Tiling {
-  int64_t tiles, height, taller;
-  int64_t panels;  // in the width of a tile
-
-  explicit Tiling(int64_t rows) {
-    static constexpr auto kPanels =
-        panels_of_every_height(std::make_integer_sequence<int, kTileRows>());
-    tiles = std::max<int64_t>(1, (rows + kTileRows - 1) / kTileRows);
-    height = (rows + tiles - 1) / tiles;
-    taller = rows - tiles * (height - 1);
-    panels = kPanels[std::max<int64_t>(0, height - 1)];
-  }
-};
-
-// A tile that would write past the last column: computed beside C, then copied.
-inline void run_edge(TileFunction function, Tile tile, int64_t rows, int64_t panels,
-                     int64_t columns) {
+// One tile of a number of columns that need not fill its panels: then it is computed beside C and
+// copied, so as not to write past the last column.
+template <bool Keep, typename Weight>
+void run_tile(Tile tile, const Weight* b, int64_t rows, int64_t columns) {
+  const int64_t panels = (columns + kPanel - 1) / kPanel;
+  const TileFunction<Weight> function = kTiles<Weight, Keep>[rows - 1][panels - 1];
+  if (columns == panels * kPanel) return function(tile, b);
   float edge[kTileRows * kMaxPanels * kPanel], edge_bias[kMaxPanels * kPanel] = {};
   float* c = tile.c;
   const int64_t c_stride = tile.c_stride;
+  const bool accumulate = tile.accumulate;
   tile.c = edge;
   tile.c_stride = panels * kPanel;
+  tile.accumulate = false;
   if (tile.bias) {
     std::copy_n(tile.bias, columns, edge_bias);
     tile.bias = edge_bias;
   }
-  function(tile);
-  for (int64_t row = 0; row < rows; ++row) {
-    std::copy_n(edge + row * tile.c_stride, columns, c + row * c_stride);
+  function(tile, b);
+  for (int64_t row = 0; row < rows; ++row, c += c_stride) {
+    const float* from = edge + row * tile.c_stride;
+    for (int64_t i = 0; i < columns; ++i) c[i] = accumulate ? c[i] + from[i] : from[i];
   }
 }
 
-// C[rows, columns] = bias + A[rows, depth] B[depth, columns], on the calling thread. While a panel
-// is multiplied, the next one is fetched, up to b_end: with few rows, memory takes the time.
-inline void gemm(const float* a, int64_t rows, const float* b, const float* b_end, int64_t depth,
-                 float* c, int64_t c_stride, int64_t columns, const float* bias) {
-  static constexpr auto kTiles =
-      tiles_of_every_height(std::make_integer_sequence<int, kTileRows>());
-  const Tiling tiling(rows);
-  const int64_t fetching_tiles = std::min(tiling.tiles, kPrefetchRows * tiling.panels);
+// C[rows, columns] = bias + A[rows, depth] B[depth, columns], on the calling thread; added to C
+// where it accumulates. While a panel is multiplied, the next one is fetched, up to b_end: with few
+// rows, memory takes the time. With many, the first tile of rows leaves B in float32 for the
+// others.
+template <typename Weight>
+void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, int64_t depth,
+          float* c, int64_t c_stride, int64_t columns, const float* bias, bool accumulate) {
+  const Tiling tiling = float_tiling(rows);
   const int64_t width = tiling.panels * kPanel;
-  const int64_t ahead_step = static_cast<int64_t>(sizeof(float)) * width / fetching_tiles;
+  const bool widens = !std::is_same_v<Weight, float> && tiling.tiles > 1;
+  const std::unique_ptr<float[]> wide(widens ? new float[width * depth] : nullptr);
   for (int64_t column = 0; column < columns; column += width) {
     const int64_t here = std::min(width, columns - column);
-    const int64_t panels = (here + kPanel - 1) / kPanel;
-    const float* next = b + (column + width) * depth;
-    Tile tile{a,
-              b + column * depth,
-              depth,
-              c + column,
-              c_stride,
-              bias ? bias + column : nullptr,
-              reinterpret_cast<const char*>(next),
-              ahead_step};
+    const Weight* panels = b + column * depth;
+    const Weight* next = panels + width * depth;
+    const int64_t fetching_tiles =
+        next < b_end ? std::min(tiling.tiles, kPrefetchRows * tiling.panels) : 0;
+    const int64_t ahead_step =
+        static_cast<int64_t>(sizeof(Weight)) * width / std::max<int64_t>(1, fetching_tiles);
+    Tile tile{};
+    tile.a = a;
+    tile.depth = depth;
+    tile.c = c + column;
+    tile.c_stride = c_stride;
+    tile.bias = bias ? bias + column : nullptr;
+    tile.accumulate = accumulate;
+    tile.wide = wide.get();
     for (int64_t i = 0; i < tiling.tiles; ++i) {
       const int64_t height = tiling.height - (i >= tiling.taller);
-      if (i == fetching_tiles || next >= b_end) {
-        tile.ahead = reinterpret_cast<const char*>(tile.b);
-        tile.ahead_step = 0;
-      }
-      const TileFunction function = kTiles[height - 1][panels - 1];
-      if (here == panels * kPanel) {
-        function(tile);
+      const bool fetches = i < fetching_tiles;
+      tile.ahead_step = fetches ? ahead_step : 0;
+      tile.ahead =
+          reinterpret_cast<const char*>(fetches ? next : panels) + i * tile.ahead_step * depth;
+      if (!widens) {
+        run_tile<false>(tile, panels, height, here);
+      } else if (i == 0) {
+        run_tile<true>(tile, panels, height, here);
       } else {
-        run_edge(function, tile, height, panels, here);
+        run_tile<false>(tile, static_cast<const float*>(wide.get()), height, here);
       }
       tile.a += height * depth;
       tile.c += height * c_stride;
-      tile.ahead += tile.ahead_step * depth;
     }
   }
 }

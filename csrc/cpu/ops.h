@@ -11,8 +11,15 @@ namespace t2::T2_ISA {
 void merge_states(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
                   Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
                   Tensor<const float, 2> lse_b, int num_threads);
-void linear(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 3> panels,
+void linear(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+            std::optional<Tensor<const float, 1>> scales,
             std::optional<Tensor<const float, 1>> bias, int num_threads);
+void product(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+             std::optional<Tensor<const float, 1>> scales,
+             std::optional<Tensor<const float, 1>> bias, bool gated, bool accumulate,
+             int num_threads);
+void pack_weight(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
+                 int num_threads);
 void rms_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
               float eps, int num_threads);
 void layer_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,
@@ -45,5 +52,6 @@ void sample_tokens(Tensor<int64_t, 1> token, Tensor<float, 1> logprob,
 void philox_uniform(Tensor<double, 1> out, Tensor<const int64_t, 1> seed,
                     Tensor<const int64_t, 1> prompt, Tensor<const int64_t, 1> sample,
                     Tensor<const int64_t, 1> step, int num_threads);
+const DecoderOps& decoder_ops();
 
 }  // namespace t2::T2_ISA

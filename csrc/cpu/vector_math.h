@@ -12,6 +12,9 @@ namespace t2::T2_ISA {
 
 constexpr int kLanes = 16;
 constexpr int kParts = kLanes / kWidth;
+constexpr float kLog2E = 1.44269504f;
+// Added to a float below 2^21, it leaves the nearest integer in the low bits of the sum.
+constexpr float kShift = 0x1.8p23f;
 
 struct Lanes {
   Floats part[kParts];
@@ -82,6 +85,12 @@ inline Lanes where_at_least(Lanes x, Lanes limit, Lanes value) {
   }
   return value;
 }
+// Bit i is set where lane i of x is at least that of limit.
+inline uint32_t at_least(Lanes x, Lanes limit) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kParts; ++i) bits |= at_least(x.part[i], limit.part[i]) << (i * kWidth);
+  return bits;
+}
 inline Lanes fma(Lanes a, Lanes b, Lanes c) {
   for (int i = 0; i < kParts; ++i) c.part[i] = fma(a.part[i], b.part[i], c.part[i]);
   return c;
@@ -107,6 +116,27 @@ inline Floats exp(Floats x) {
 }
 inline Lanes exp(Lanes x) {
   for (Floats& part : x.part) part = exp(part);
+  return x;
+}
+
+// 2^x for x below 127.5, relative error below 1e-7 down to -126 (a minimax polynomial on
+// [-1/2, 1/2]); exactly 1 at 0, and exactly 0 from -127, so that a masked key changes nothing.
+inline Floats exp2(Floats x) {
+  x = max(broadcast(-127.0f), x);  // in this order a nan stays one
+  const Floats n = round(x);
+  const Floats r = sub(x, n);
+  Floats p = broadcast(1.53533621e-4f);
+  p = fma(p, r, broadcast(1.33988746e-3f));
+  p = fma(p, r, broadcast(9.61843736e-3f));
+  p = fma(p, r, broadcast(5.55033247e-2f));
+  p = fma(p, r, broadcast(2.40226479e-1f));
+  p = fma(p, r, broadcast(6.93147203e-1f));
+  p = fma(p, r, broadcast(1.0f));
+  return add_to_exponent(p, n);
+}
+
+inline Lanes exp2(Lanes x) {
+  for (Floats& part : x.part) part = exp2(part);
   return x;
 }
 

@@ -1,135 +1,98 @@
-"""The two ways through the transformer: a prompt once, then all samples a token at a time.
+"""The two ways through the transformer, over the operations: the description of the native step.
 
-Prompts go through the layers in pieces of a fixed number of tokens, counted from their start, and
-several side by side; what a token computes does not depend on the piece or its company.
+`native.py` runs the same layers in C++ without coming back between operations; tests hold the two
+against each other. Both take the same batches and fill the same stores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from t2engine import ops
-from t2engine.engine.cache import PrefixStore, SuffixStore
-from t2engine.engine.memory import CHUNK_TOKENS
+from t2engine.engine.batch import DecodeBatch, PrefillBatch, make_prefill_batch, pieces_of
+from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.requests import Group
+from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Transformer
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The rows of a decode step, prompt by prompt, as shared_prefix_attention takes them."""
+class Executor(Protocol):
+    """What runs the layers. A token's keys and values are stored as it goes through them."""
 
-    row_slot: Tensor  # [R]
-    row_bounds: Tensor  # [G + 1]
-    prefix_bounds: Tensor  # [G, 2]
-    prefix_len: Tensor  # [R], of the row's prompt
+    def prefill(self, batch: PrefillBatch) -> Tensor:
+        """Hidden states of the wanted tokens [W, hidden_size]."""
 
+    def decode(self, batch: DecodeBatch, slots: Slots) -> Tensor:
+        """Hidden states [R, hidden_size] after the token each row drew last."""
 
-@dataclass(frozen=True)
-class Piece:
-    """Tokens start to stop of one prompt."""
-
-    group: Group
-    start: int
-    stop: int
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[rows, vocab_size]"""
 
 
-def make_batch(groups: Sequence[Group]) -> Batch:
-    counts = torch.tensor([0, *(len(group.slots) for group in groups)])
-    lengths = torch.tensor([len(group.token_ids) for group in groups], dtype=torch.int64)
-    return Batch(
-        row_slot=torch.tensor([slot for group in groups for slot in group.slots]),
-        row_bounds=counts.cumsum(0),
-        prefix_bounds=torch.tensor([group.span for group in groups]),
-        prefix_len=lengths.repeat_interleave(counts[1:]),
-    )
+class OpsExecutor:
+    """Every operation called by its contract."""
+
+    def __init__(self, model: Transformer, cache: KeyValueCache) -> None:
+        self.model = model
+        self.cache = cache
+
+    def prefill(self, batch: PrefillBatch) -> Tensor:
+        model, cache = self.model, self.cache
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            cache.write_prefix(layer, batch.columns, k, v)
+            attended: Tensor = ops.prefill_attention(
+                q,
+                cache.prefix_keys[layer],
+                cache.prefix_values[layer],
+                batch.query_bounds,
+                batch.spans,
+                batch.span_bounds,
+                model.scale,
+                threads=model.threads,
+            )
+            return attended
+
+        return model.forward(batch.tokens, batch.positions, attend)[batch.wanted]
+
+    def decode(self, batch: DecodeBatch, slots: Slots) -> Tensor:
+        model, cache = self.model, self.cache
+        stored = slots.drawn[batch.row_slot] - 1  # the last token is not stored yet
+        tokens = slots.history[batch.row_slot, stored]
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            cache.write_suffix(layer, batch.row_slot, stored, k, v)
+            attended: Tensor = ops.tree_attention(
+                q,
+                cache.prefix_keys[layer],
+                cache.prefix_values[layer],
+                batch.segment_columns,
+                batch.segment_rows,
+                cache.suffix_keys[layer],
+                cache.suffix_values[layer],
+                batch.row_slot,
+                stored + 1,
+                model.scale,
+                threads=model.threads,
+            )
+            return attended
+
+        return model.forward(tokens, batch.prefix_len + stored, attend)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.model.logits(hidden)
 
 
-def decode(
-    model: Transformer,
-    prefix: PrefixStore,
-    suffix: SuffixStore,
-    batch: Batch,
-    tokens: Tensor,
-    suffix_len: Tensor,
-) -> Tensor:
-    """Hidden states of one new token a row. tokens, suffix_len (before it) [R]; out [R, hidden]."""
-    seen = suffix_len + 1
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        suffix.write(layer, batch.row_slot, suffix_len, k, v)
-        attended: Tensor = ops.shared_prefix_attention(
-            q,
-            prefix.keys[layer],
-            prefix.values[layer],
-            batch.prefix_bounds,
-            batch.row_bounds,
-            suffix.keys[layer],
-            suffix.values[layer],
-            batch.row_slot,
-            seen,
-            model.scale,
-            threads=model.threads,
-        )
-        return attended
-
-    return model.forward(tokens, batch.prefix_len + suffix_len, attend)
-
-
-def prefill(model: Transformer, prefix: PrefixStore, groups: Sequence[Group]) -> None:
+def prefill(executor: Executor, groups: Sequence[Group]) -> None:
     """Compute and store the keys of these prompts, and the logits after each."""
-    for pieces in chunks(groups):
-        hidden = prefill_pieces(model, prefix, pieces)
-        ends = torch.tensor([piece.stop - piece.start for piece in pieces]).cumsum(0) - 1
-        last = [i for i, piece in enumerate(pieces) if piece.stop == len(piece.group.token_ids)]
+    for pieces in pieces_of(groups):
+        hidden = executor.prefill(make_prefill_batch(pieces))
+        last = [piece.group for piece in pieces if piece.is_last]
         if last:
-            logits = model.logits(hidden[ends[last]])
-            for row, i in enumerate(last):
-                pieces[i].group.logits = logits[row : row + 1].clone()
-
-
-def chunks(groups: Sequence[Group]) -> Iterator[list[Piece]]:
-    """Pieces of whole or part prompts that together have at most CHUNK_TOKENS tokens."""
-    pieces: list[Piece] = []
-    room = CHUNK_TOKENS
-    for group in groups:
-        length = len(group.token_ids)
-        for start in range(0, length, CHUNK_TOKENS):
-            stop = min(length, start + CHUNK_TOKENS)
-            if stop - start > room:
-                yield pieces
-                pieces, room = [], CHUNK_TOKENS
-            pieces.append(Piece(group, start, stop))
-            room -= stop - start
-    if pieces:
-        yield pieces
-
-
-def prefill_pieces(model: Transformer, prefix: PrefixStore, pieces: Sequence[Piece]) -> Tensor:
-    counts = torch.tensor([0, *(piece.stop - piece.start for piece in pieces)])
-    query_bounds = counts.cumsum(0)
-    key_bounds = torch.tensor([(p.group.span[0], p.group.span[0] + p.stop) for p in pieces])
-    positions = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
-    columns = positions + key_bounds[:, 0].repeat_interleave(counts[1:])
-    span_bounds = torch.arange(len(pieces) + 1)
-    tokens = torch.tensor([t for p in pieces for t in p.group.token_ids[p.start : p.stop]])
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        prefix.write(layer, columns, k, v)
-        attended: Tensor = ops.prefill_attention(
-            q,
-            prefix.keys[layer],
-            prefix.values[layer],
-            query_bounds,
-            key_bounds,
-            span_bounds,
-            model.scale,
-            threads=model.threads,
-        )
-        return attended
-
-    return model.forward(tokens, positions, attend)
+            logits = executor.logits(hidden)
+            for row, group in enumerate(last):
+                group.logits = logits[row : row + 1].clone()
+                group.computed = len(group.token_ids)

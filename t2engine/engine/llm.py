@@ -28,18 +28,21 @@ from t2engine.engine.memory import (
     plan_memory,
     return_free_memory,
 )
+from t2engine.engine.native import NativeModel
 from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
+from t2engine.engine.sampling import needs_every_token
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
 from t2engine.model.tokenizer import read_tokenizer
 from t2engine.model.transformer import Transformer
 from t2engine.model.weights import open_weights
-from t2engine.schema import CompletionOutput, RequestOutput, SamplingParams
+from t2engine.schema import CompletionOutput, Precision, RequestOutput, SamplingParams
 
-DTYPES = ("auto", "float32")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+CACHE_DTYPES = ("auto", "float32", "bfloat16", "int8")
 DEVICES = ("auto", "cpu")
 
 
@@ -56,7 +59,10 @@ class LLM:
 
     model: a local Hugging Face directory, a hub id, or the name of the shipped model.
     device: "auto" or "cpu".
-    dtype: "auto" or "float32": weights are read as stored and computed with in float32.
+    dtype: how the weights are held: "float32", "bfloat16" or "float16" (multiplied in float32), or
+        "int8" (a scale for each output feature; activations are rounded to 8 bits, row by row).
+        "auto" is the files' own, which changes nothing.
+    kv_cache_dtype: how keys and values are held: "float32" (also "auto"), "bfloat16" or "int8".
     threads: of the kernels; None takes torch.get_num_threads().
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
@@ -69,12 +75,17 @@ class LLM:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        kv_cache_dtype: str = "auto",
         threads: int | None = None,
         max_num_seqs: int = 256,
         memory_limit: int | None = None,
     ) -> None:
         require(device in DEVICES, f"device must be one of {', '.join(DEVICES)}, got {device!r}")
         require(dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        require(
+            kv_cache_dtype in CACHE_DTYPES,
+            f"kv_cache_dtype must be one of {', '.join(CACHE_DTYPES)}, got {kv_cache_dtype!r}",
+        )
         require(threads is None or threads >= 1, f"threads must be at least 1, got {threads}")
         require(max_num_seqs >= 1, f"max_num_seqs must be at least 1, got {max_num_seqs}")
         self.model_dir = resolve_model(str(model))
@@ -86,8 +97,13 @@ class LLM:
         self.threads = threads or torch.get_num_threads()
         self.max_num_seqs = max_num_seqs
         self.memory_limit = memory_limit
+        self.precision = Precision(
+            weights.dtype if dtype == "auto" else dtype,
+            "float32" if kv_cache_dtype == "auto" else kv_cache_dtype,
+        )
         self.refuse_weights_that_cannot_fit()
-        self.model = Transformer(self.config, weights, self.threads)
+        self.model = Transformer(self.config, weights, self.threads, self.precision)
+        self.native = NativeModel(self.model)
         return_free_memory()  # what packing the weights took
 
     def generate(
@@ -172,14 +188,15 @@ class LLM:
             return iter(())
         plan = plan_memory(
             self.config,
-            self.model.nbytes,
+            self.precision,
+            self.native.workspace_bytes,
             wishes(requests),
             self.max_num_seqs,
-            self.caches_limit() + self.model.nbytes,
+            self.caches_limit(),
         )
-        self.model.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
+        self.native.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
-        run = Run(self.model, self.tokenizer, requests, plan)
+        run = Run(self.native, self.tokenizer, requests, plan)
         return (
             FinishedSample(index_of[sample.request.first_handle], self.completion(sample, run))
             for sample in self.samples(run)
@@ -221,7 +238,7 @@ class LLM:
         return self.tokenizer.decode(ids[:-1] if stopped_by_token and not keep else ids)
 
     def refuse_weights_that_cannot_fit(self) -> None:
-        size = metering.weight_bytes(self.config)
+        size = metering.weight_bytes(self.config, self.precision)
         limit = self.memory_limit if self.memory_limit is not None else available_bytes()
         require(
             size <= limit,
@@ -240,11 +257,14 @@ def wishes(requests: Sequence[Request]) -> list[Wish]:
     """One for each distinct prompt."""
     samples: Counter[tuple[int, ...]] = Counter()
     longest: dict[tuple[int, ...], int] = {}
+    slow: set[tuple[int, ...]] = set()
     for request in requests:
-        samples[request.token_ids] += request.params.n
-        most = longest.get(request.token_ids, 0)
-        longest[request.token_ids] = max(most, request.max_new_tokens)
-    return [Wish(len(ids), n, longest[ids]) for ids, n in samples.items()]
+        ids = request.token_ids
+        samples[ids] += request.params.n
+        longest[ids] = max(longest.get(ids, 0), request.max_new_tokens)
+        if needs_every_token(request.params):
+            slow.add(ids)
+    return [Wish(ids, n, longest[ids], ids in slow) for ids, n in samples.items()]
 
 
 def request_output(request: Request, outputs: list[CompletionOutput]) -> RequestOutput:

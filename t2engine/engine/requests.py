@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from t2engine.engine.prefix_tree import Segment
 from t2engine.schema import SamplingParams
 
 MAX_SEED = 2**64
@@ -43,8 +44,14 @@ class Group:
     pending: deque[tuple[Request, int]] = field(default_factory=deque)  # samples not yet started
     handles: list[int] = field(default_factory=list)  # all samples
     slots: list[int] = field(default_factory=list)  # of the samples being decoded
-    span: tuple[int, int] = (0, 0)  # columns of the prefix store, while running
+    leaf: Segment | None = None  # its end in the prefix tree, while running
+    computed: int = 0  # leading tokens whose keys are stored
     logits: Tensor | None = None  # [1, V] after the prompt, while samples are pending
+
+    def path(self) -> list[Segment]:
+        """The segments that hold its keys, in order."""
+        assert self.leaf is not None, "the prompt is not running"
+        return self.leaf.path()
 
 
 def prompt_identity(token_ids: Sequence[int]) -> int:

@@ -1,7 +1,4 @@
-"""From logits to tokens: each row's own parameters, penalties and stream of uniforms.
-
-A row's uniform is philox_uniform(seed, prompt identity, sample index, step), so a draw depends on
-nothing but the sample's own logits.
+"""What a sample may ask beyond temperature and truncation: penalties, and the model's own records.
 
 Source: the penalties are those of vLLM's SamplingParams; repetition from Keskar et al.,
 arXiv:1909.05858, section 4.1.
@@ -10,77 +7,12 @@ arXiv:1909.05858, section 4.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from t2engine import ops
-from t2engine.engine.requests import Group, Request, signed
+from t2engine.engine.requests import Request
 from t2engine.schema import Logprob, SamplingParams
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One step's draws. tokens [R] int64, logprobs [R] under the distribution drawn from."""
-
-    tokens: Tensor
-    logprobs: Tensor
-
-
-@dataclass(frozen=True)
-class RowParams:
-    """Sampling parameters by row, as the columns sample_tokens and philox_uniform read. All [R]."""
-
-    temperature: Tensor
-    top_k: Tensor
-    top_p: Tensor
-    min_p: Tensor
-    seed: Tensor
-    prompt: Tensor
-    sample: Tensor
-
-    def draw(self, logits: Tensor, step: Tensor, threads: int) -> Drawn:
-        """logits [R, V]; step [R] int64 counts the tokens drawn before."""
-        uniform = ops.philox_uniform(self.seed, self.prompt, self.sample, step, threads=threads)
-        tokens, logprobs = ops.sample_tokens(
-            logits,
-            self.temperature,
-            self.top_k,
-            self.top_p,
-            self.min_p,
-            uniform,
-            threads=threads,
-        )
-        return Drawn(tokens, logprobs)
-
-
-class SlotParams:
-    """The sampling parameters of every slot; `rows` gathers those of a batch."""
-
-    def __init__(self, slots: int) -> None:
-        self.columns = RowParams(
-            temperature=torch.zeros(slots),
-            top_k=torch.zeros(slots, dtype=torch.int64),
-            top_p=torch.ones(slots),
-            min_p=torch.zeros(slots),
-            seed=torch.zeros(slots, dtype=torch.int64),
-            prompt=torch.zeros(slots, dtype=torch.int64),
-            sample=torch.zeros(slots, dtype=torch.int64),
-        )
-
-    def set(self, slot: int, group: Group, request: Request, index: int) -> None:
-        params, columns = request.params, self.columns
-        columns.temperature[slot] = params.temperature
-        columns.top_k[slot] = params.top_k
-        columns.top_p[slot] = params.top_p
-        columns.min_p[slot] = params.min_p
-        columns.seed[slot] = signed(request.seed)
-        columns.prompt[slot] = group.prompt_id
-        columns.sample[slot] = request.first_index + index
-
-    def rows(self, slots: Tensor) -> RowParams:
-        return RowParams(**{name: column[slots] for name, column in vars(self.columns).items()})
 
 
 def changes_logits(params: SamplingParams) -> bool:
@@ -91,6 +23,11 @@ def changes_logits(params: SamplingParams) -> bool:
         or params.frequency_penalty != 0
         or params.min_tokens > 0
     )
+
+
+def needs_every_token(params: SamplingParams) -> bool:
+    """Whether something must be done for the sample after, or before, each of its tokens."""
+    return changes_logits(params) or params.logprobs is not None or bool(params.stop)
 
 
 def adjust_logits(logits: Tensor, request: Request, generated: Sequence[int]) -> None:

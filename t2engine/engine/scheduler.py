@@ -1,5 +1,5 @@
 """Who decodes next: a freed slot goes at once to the next sample of the same prompt, then to the
-next prompt, which starts as soon as a slot and a span of the prefix store are free.
+next prompt, which starts as soon as a slot and columns of the prefix store are free.
 """
 
 from __future__ import annotations
@@ -8,29 +8,30 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 
-from t2engine.engine.cache import PrefixStore
+from t2engine.engine.prefix_tree import PrefixTree
 from t2engine.engine.requests import Group, Request
 
 Assignment = tuple[Group, Request, int, int]  # group, request, sample index, slot
 
 
 class Scheduler:
-    def __init__(self, groups: Sequence[Group], slots: int, prefix: PrefixStore) -> None:
+    def __init__(self, groups: Sequence[Group], slots: int, tree: PrefixTree) -> None:
         self.waiting = deque(groups)
         self.running: list[Group] = []
         self.free_slots = list(range(slots))  # a heap: the lowest is given first
-        self.prefix = prefix
+        self.tree = tree
 
     def start_groups(self) -> list[Group]:
         """Move prompts from waiting to running while slots are left for them; returns those."""
         wanted = sum(len(group.pending) for group in self.running)
         started = []
         while self.waiting and wanted < len(self.free_slots):
-            span = self.prefix.allocate(len(self.waiting[0].token_ids))
-            if span is None:
+            leaf = self.tree.insert(self.waiting[0].token_ids)
+            if leaf is None:
                 break
             group = self.waiting.popleft()
-            group.span = span
+            group.leaf = leaf
+            group.computed = len(group.token_ids) - len(leaf.tokens)
             wanted += len(group.pending)
             started.append(group)
         self.running += started
@@ -52,5 +53,6 @@ class Scheduler:
         heapq.heappush(self.free_slots, slot)
         if not group.slots and not group.pending:
             self.running.remove(group)
-            self.prefix.release(group.span)
-            group.logits = None
+            assert group.leaf is not None
+            self.tree.release(group.leaf)
+            group.leaf = group.logits = None

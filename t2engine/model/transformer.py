@@ -25,10 +25,17 @@ from t2engine import ops
 from t2engine.model.rope import inverse_frequencies, rotary_rows
 from t2engine.model.weights import Affine, WeightFiles
 from t2engine.ops import PANEL, PackedWeight, pack_strips
-from t2engine.schema import ModelConfig
+from t2engine.schema import FLOAT32, ModelConfig, Precision
 
 ROTARY_BLOCK = 1024  # positions
 STRIP_ROWS = 64 * PANEL  # of a weight, read and packed at a time
+WEIGHT_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+EMBED_DTYPES = {**WEIGHT_DTYPES, "int8": torch.bfloat16}  # a table is looked up, not multiplied
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -60,15 +67,24 @@ class Layer:
 class Transformer:
     """Weights in their final place, and the forward pass."""
 
-    def __init__(self, config: ModelConfig, weights: WeightFiles, threads: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: WeightFiles,
+        threads: int,
+        precision: Precision = FLOAT32,
+    ) -> None:
         self.config = config
         self.threads = threads
+        self.precision = precision
         self.scale = 1 / math.sqrt(config.head_dim)
-        self.layers = [read_layer(weights, i, threads) for i in range(config.num_layers)]
+        dtype = WEIGHT_DTYPES[precision.weights]
+        self.layers = [read_layer(weights, i, dtype, threads) for i in range(config.num_layers)]
         self.final_norm = weights.load_affine("final_norm")
-        self.lm_head = Projection(load_packed(weights, "lm_head"), None, threads)
+        self.lm_head = Projection(load_packed(weights, "lm_head", dtype), None, threads)
         # A tied embedding is read out of the output projection: the weights are held once.
-        self.embed = None if config.tied_embeddings else weights.load("embed")
+        table_dtype = EMBED_DTYPES[precision.weights]
+        self.embed = None if config.tied_embeddings else weights.load("embed", table_dtype)
         self.inverse_frequencies = inverse_frequencies(config)
         self.cos = self.sin = torch.empty(0, config.rotary_dim // 2)  # a row for each position
 
@@ -92,16 +108,18 @@ class Transformer:
         for layer in self.layers:
             for projection in (layer.qkv, layer.out, layer.up, layer.down):
                 yield projection.weight.panels
-                yield from present(projection.bias)
+                yield from present(projection.weight.scales, projection.bias)
             for norm in (layer.attn_norm, layer.mlp_norm):
                 yield from present(norm.weight, norm.bias)
             yield from present(layer.q_norm, layer.k_norm)
         yield from present(self.final_norm.weight, self.final_norm.bias, self.embed)
-        yield from (self.lm_head.weight.panels, self.cos, self.sin)
+        yield from present(
+            self.lm_head.weight.panels, self.lm_head.weight.scales, self.cos, self.sin
+        )
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states after the last layer, before the final norm."""
-        x = self.lm_head.weight.rows(tokens) if self.embed is None else self.embed[tokens]
+        x = self.embed_rows(tokens)
         cos, sin = self.cos[positions], self.sin[positions]
         for index, layer in enumerate(self.layers):
             attended = self.attention(index, layer, self.norm(x, layer.attn_norm), cos, sin, attend)
@@ -111,6 +129,11 @@ class Transformer:
                 x = x + attended
                 x = x + self.mlp(layer, self.norm(x, layer.mlp_norm))
         return x
+
+    def embed_rows(self, tokens: Tensor) -> Tensor:
+        if self.embed is None:
+            return self.lm_head.weight.rows(tokens).float()
+        return self.embed[tokens].float()
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self.lm_head(self.norm(hidden, self.final_norm))
@@ -147,11 +170,11 @@ class Transformer:
         return layer.down(ops.gelu(x, tanh, threads=self.threads))
 
 
-def read_layer(weights: WeightFiles, index: int, threads: int) -> Layer:
+def read_layer(weights: WeightFiles, index: int, dtype: torch.dtype, threads: int) -> Layer:
     name = f"layers.{index}"
 
     def projection(part: str) -> Projection:
-        packed = load_packed(weights, f"{name}.{part}.weight")
+        packed = load_packed(weights, f"{name}.{part}.weight", dtype)
         return Projection(packed, optional(f"{part}.bias"), threads)
 
     def optional(part: str) -> Tensor | None:
@@ -169,12 +192,12 @@ def read_layer(weights: WeightFiles, index: int, threads: int) -> Layer:
     )
 
 
-def load_packed(weights: WeightFiles, name: str) -> PackedWeight:
+def load_packed(weights: WeightFiles, name: str, dtype: torch.dtype) -> PackedWeight:
     """Read and pack a weight strip by strip, so that it is never held twice."""
     N, K = weights.shape(name)
     bounds = range(0, N, STRIP_ROWS)
     strips = (weights.load_rows(name, first, min(N, first + STRIP_ROWS)) for first in bounds)
-    return pack_strips(N, K, strips)
+    return pack_strips(N, K, strips, dtype)
 
 
 def present(*tensors: Tensor | None) -> Iterator[Tensor]:

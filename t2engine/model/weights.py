@@ -29,6 +29,8 @@ from t2engine.model.safetensors import (
 )
 from t2engine.schema import ModelConfig
 
+EXACT = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -52,6 +54,12 @@ class WeightFiles:
     @property
     def bytes(self) -> int:
         return sum(tensor.end - tensor.start for tensor in self.stored.values())
+
+    @property
+    def dtype(self) -> str:
+        """The one that holds every tensor exactly."""
+        stored = {tensor.dtype for tensor in self.stored.values()}
+        return EXACT[stored.pop()] if len(stored) == 1 else "float32"
 
     @property
     def num_params(self) -> int:

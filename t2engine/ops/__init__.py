@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from t2engine.ops._op import BackendUnavailableError, Op
+from t2engine.ops._op import BackendUnavailableError, Op, load_function
+from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
-from t2engine.ops.linear import PANEL, PackedWeight, linear, pack_strips, pack_weight
+from t2engine.ops.linear import linear
 from t2engine.ops.merge_states import merge_states
 from t2engine.ops.philox_uniform import philox_uniform
 from t2engine.ops.prefill_attention import prefill_attention
@@ -14,8 +15,14 @@ from t2engine.ops.rotary_embedding import rotary_embedding
 from t2engine.ops.sample_tokens import sample_tokens
 from t2engine.ops.shared_prefix_attention import shared_prefix_attention
 from t2engine.ops.silu_mul import silu_mul
-from t2engine.ops.store_vectors import QuantizedVectors, empty_vectors, flat_vectors, store_vectors
-from t2engine.ops.tree_attention import tree_attention
+from t2engine.ops.store_vectors import (
+    QuantizedVectors,
+    Vectors,
+    empty_vectors,
+    flat_vectors,
+    store_vectors,
+)
+from t2engine.ops.tree_attention import SHARING_BLOCK, tree_attention
 
 OPS: dict[str, Op] = {
     op.name: op
@@ -39,15 +46,18 @@ OPS: dict[str, Op] = {
 __all__ = [
     "OPS",
     "PANEL",
+    "SHARING_BLOCK",
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
     "QuantizedVectors",
+    "Vectors",
     "empty_vectors",
     "flat_vectors",
     "gelu",
     "layer_norm",
     "linear",
+    "load_function",
     "merge_states",
     "pack_strips",
     "pack_weight",

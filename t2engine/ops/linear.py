@@ -1,64 +1,27 @@
 """A matrix product with a fixed weight: out = x @ weight.T + bias.
 
-The weight may be packed once at load into panels of 16 output features, the order in which the C++
-kernel reads it: panels[n // 16, :, n % 16] == weight[n]. A plain weight is packed on every call.
+The weight may be packed once at load (t2engine/ops/_packed_weight.py) into the order in which the
+C++ kernel reads it; a plain weight is packed on every call. It is stored as float32, bfloat16,
+float16 or int8. The floating-point types are exact: the product is that of their values, in
+float32. int8 multiplies codes of the weight by codes of x, each row with its own scale, and sums
+exactly:
+
+    x_scale = max |x[r]| / 127        x_codes = x[r] / x_scale, to the nearest, ties to even
+    out[r, n] = float(sum_k x_codes[r, k] weight_codes[n, k]) * (x_scale * scales[n]) + bias[n]
 
 Shapes: x [R, K], weight [N, K] or PackedWeight of that shape, bias [N] or None; out [R, N].
 Raises: ValueError when a shape disagrees with the weight.
+An infinity or a nan in a row of x reaches that row of out as in any sum; with int8, as nan.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from t2engine.ops._op import Op, expect_rank, expect_shape
+from t2engine.ops._packed_weight import PackedWeight, pack_weight, quantize
 from t2engine.schema import Cost
-
-PANEL = 16  # output features in a panel: one AVX-512, two AVX2, four NEON registers of float32
-
-
-@dataclass(frozen=True)
-class PackedWeight:
-    panels: Tensor  # [ceil(N / 16), K, 16] float32, zero past N
-    out_features: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.out_features, self.panels.shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        return self.panels.nbytes
-
-    def rows(self, index: Tensor) -> Tensor:
-        """weight[index], for an embedding that is tied to the output projection."""
-        return self.panels[index // PANEL, :, index % PANEL]
-
-    def unpack(self) -> Tensor:
-        return self.rows(torch.arange(self.out_features))
-
-
-def pack_weight(weight: Tensor) -> PackedWeight:
-    N, K = weight.shape
-    return pack_strips(N, K, [weight])
-
-
-def pack_strips(N: int, K: int, strips: Iterable[Tensor]) -> PackedWeight:
-    """Pack a weight [N, K] that comes in strips of rows, all but the last multiples of PANEL."""
-    panels = torch.zeros(-(-N // PANEL), K, PANEL)
-    first = 0
-    for strip in strips:
-        whole, rest = divmod(strip.shape[0], PANEL)
-        tiles = strip[: whole * PANEL].view(whole, PANEL, K)
-        panels[first : first + whole] = tiles.transpose(1, 2)
-        if rest:
-            panels[first + whole, :, :rest] = strip[whole * PANEL :].T
-        first += whole
-    return PackedWeight(panels, N)
 
 
 def check(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> None:
@@ -69,12 +32,20 @@ def check(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> None
 
 def cost(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> Cost:
     R, (N, K) = x.shape[0], weight.shape
-    return Cost(flops=2 * R * N * K, bytes=4 * (R * K + N * K + R * N))
+    return Cost(flops=2 * R * N * K, bytes=4 * (R * K + R * N) + weight.nbytes)
 
 
 def reference(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> Tensor:
-    plain = weight.unpack() if isinstance(weight, PackedWeight) else weight
-    return torch.nn.functional.linear(x, plain, bias)
+    if not isinstance(weight, PackedWeight):
+        return torch.nn.functional.linear(x, weight, bias)
+    if weight.scales is None:
+        return torch.nn.functional.linear(x, weight.unpack().to(x.dtype), bias)
+    every = torch.arange(weight.out_features)
+    codes, x_scales = quantize(x)
+    # Exact in float64 whatever the order: sums of integers far below 2^53.
+    sums = codes.double() @ weight.codes(every).double().T
+    out = sums.to(x.dtype) * (x_scales.to(x.dtype)[:, None] * weight.scales[every].to(x.dtype))
+    return out if bias is None else out + bias
 
 
 def outputs(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> tuple[Tensor, ...]:
@@ -83,10 +54,11 @@ def outputs(x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None) -> tu
 
 def lower(
     x: Tensor, weight: Tensor | PackedWeight, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The kernel takes panels: a plain weight is packed here."""
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The kernel takes panels [ceil(N / 16), K or ceil(K / 4), 16 or 64] and their scales."""
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
-    return x, packed.panels, bias
+    panels = packed.panels.view(*packed.panels.shape[:2], packed.panels[:1, :1].numel() or 16)
+    return x, panels, packed.scales, bias
 
 
 linear = Op(

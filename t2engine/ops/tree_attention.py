@@ -30,6 +30,8 @@ from t2engine.ops._op import Op, expect_rank, expect_shape
 from t2engine.ops.store_vectors import Vectors, check_vectors, widen
 from t2engine.schema import Cost
 
+SHARING_BLOCK = 128  # keys: every segment but a row's last has a multiple of so many
+
 
 def check(
     q: Tensor,

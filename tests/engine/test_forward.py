@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from t2engine.ops import Op
+from t2engine.schema import Precision
 from tests.engine.harness import load_ours, load_theirs, our_logits, their_logits
 from tests.model.tiny import TINY_MODELS, VOCAB_SIZE, write_tiny_model
 
@@ -46,7 +47,16 @@ def test_native_equals_reference(model_dir: Path, monkeypatch: pytest.MonkeyPatc
     model, tokens = load_ours(model_dir), some_tokens(60)
     native = our_logits(model, tokens, 50)
     monkeypatch.setattr(Op, "pick", lambda self, device: "torch")
-    assert (our_logits(model, tokens, 50) - native).abs().max() <= TOLERANCE
+    assert (our_logits(model, tokens, 50, native=False) - native).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("cache", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "float16", "int8"])
+def test_the_step_is_its_operations(model_dir: Path, weights: str, cache: str) -> None:
+    """The native step gives the bits of its operations called one by one."""
+    model, tokens = load_ours(model_dir, Precision(weights, cache)), some_tokens(150)
+    want = our_logits(model, tokens, 140, native=False)
+    assert torch.equal(our_logits(model, tokens, 140, native=True), want)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2engine import LLM, RequestOutput, SamplingParams
-from t2engine.engine import forward, run
+from t2engine.engine import batch, memory
 
 PROMPT = "the number of the answer and"
 OTHERS = ["a question", [7, 8, 9, 10, 11], "x" * 90]
@@ -64,7 +64,7 @@ def test_same_samples_when_logits_come_in_blocks(
     llm: LLM, alone: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large vocabulary's logits exist for some rows at a time; here, for three."""
-    monkeypatch.setattr(run, "LOGITS_PER_BLOCK", 3 * llm.config.vocab_size)
+    monkeypatch.setattr(memory, "LOGITS_PER_BLOCK", 3 * llm.config.vocab_size)
     outputs = draw(llm, [PROMPT, *OTHERS], 8)
     assert bits(outputs[0], 8) == alone[:8]
 
@@ -72,7 +72,7 @@ def test_same_samples_when_logits_come_in_blocks(
 def test_same_samples_when_prompts_come_in_pieces(
     llm: LLM, alone: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "CHUNK_TOKENS", 5)
+    monkeypatch.setattr(batch, "CHUNK_TOKENS", 5)
     outputs = draw(llm, [OTHERS[2], PROMPT], 8)
     assert bits(outputs[1], 8) == alone[:8]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from t2engine import LLM, SamplingParams
-from t2engine.engine.memory import Wish, plan_memory
+from t2engine.engine.memory import MemoryPlan, Wish, plan_memory
 from t2engine.metering import key_value_bytes
-from t2engine.schema import ModelConfig
+from t2engine.schema import ModelConfig, Precision
 
 CONFIG = ModelConfig(
     family="llama",
@@ -28,25 +28,34 @@ CONFIG = ModelConfig(
 GIBIBYTE = 1 << 30
 
 
+def plan(wishes: list[Wish], max_num_seqs: int, limit: int = GIBIBYTE) -> MemoryPlan:
+    return plan_memory(
+        CONFIG, Precision(), lambda rows, logits: 100 * rows + logits, wishes, max_num_seqs, limit
+    )
+
+
+def wish(length: int, num_samples: int, max_new_tokens: int) -> Wish:
+    return Wish(tuple(range(length)), num_samples, max_new_tokens)
+
+
 def test_one_prompt_is_held_once() -> None:
-    plan = plan_memory(CONFIG, 1000, [Wish(1024, 64, 65)], 256, GIBIBYTE)
-    assert (plan.slots, plan.prefix_capacity, plan.suffix_capacity) == (64, 1024, 64)
-    assert plan.prefix_bytes == key_value_bytes(CONFIG, 1024)
-    assert plan.suffix_bytes == 64 * key_value_bytes(CONFIG, 64)
+    held = plan([wish(1024, 64, 65)], 256)
+    assert (held.slots, held.prefix_capacity, held.suffix_capacity) == (64, 1024, 64)
+    assert held.prefix_bytes == key_value_bytes(CONFIG, 1024)
+    assert held.suffix_bytes == 64 * key_value_bytes(CONFIG, 64)
 
 
 def test_slots_shrink_until_they_fit() -> None:
-    wishes = [Wish(100, 64, 1001)]
-    roomy = plan_memory(CONFIG, 0, wishes, 256, GIBIBYTE)
+    roomy = plan([wish(100, 64, 1001)], 256)
     limit = roomy.total_bytes - roomy.suffix_bytes // 2
-    plan = plan_memory(CONFIG, 0, wishes, 256, limit)
-    assert plan.total_bytes <= limit
-    assert 1 <= plan.slots < 64
+    tight = plan([wish(100, 64, 1001)], 256, limit)
+    assert tight.total_bytes <= limit
+    assert 1 <= tight.slots < 64
 
 
 def test_refusal_has_the_numbers() -> None:
-    with pytest.raises(ValueError, match=r"needs .* MiB \(weights .* expected at most 1\.0 MiB"):
-        plan_memory(CONFIG, 0, [Wish(4000, 1, 5000)], 256, 1 << 20)
+    with pytest.raises(ValueError, match=r"needs .* MiB \(weights .* expected at most .* MiB"):
+        plan([wish(4000, 1, 5000)], 256, 1 << 20)
 
 
 def test_a_call_that_cannot_fit_is_refused_before_it_starts(tiny_dir: Path) -> None:
@@ -59,6 +68,12 @@ def test_a_call_that_cannot_fit_is_refused_before_it_starts(tiny_dir: Path) -> N
 
 
 def test_concurrent_prompts_have_room_for_their_keys() -> None:
-    wishes = [Wish(length, 4, 10) for length in (10, 500, 30, 400, 20)]
-    plan = plan_memory(CONFIG, 0, wishes, 8, GIBIBYTE)
-    assert plan.prefix_capacity == 500 + 400 + 30  # two whole prompts and the start of a third
+    lengths = (10, 500, 30, 400, 20)
+    wishes = [Wish((length,) * length, 4, 10) for length in lengths]
+    assert plan(wishes, 8).prefix_capacity == 500 + 400 + 30  # two prompts and the start of a third
+
+
+def test_what_all_prompts_share_is_held_once() -> None:
+    common = tuple(range(300))
+    wishes = [Wish((*common, *[500 + i] * 50), 4, 10) for i in range(3)]
+    assert plan(wishes, 64).prefix_capacity == 3 * 350 - 2 * 256

@@ -53,7 +53,7 @@ torch.manual_seed(0)
 x, weight = torch.randn(64, 96), pack_weight(torch.randn(1000, 96))
 def product():
     out = torch.empty(64, 1000)
-    _C.linear_cpu(out, x, weight.panels, None, 4)
+    _C.linear_cpu(out, x, weight.panels, None, None, 4)
     return out
 before = product()  # the parent's workers are running when it forks
 child = os.fork()
