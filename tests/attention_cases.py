@@ -196,15 +196,16 @@ class PrefillCase(Case):
     num_kv_heads: int
     head_dim: int
     sharpness: float = 1.0  # standard deviation of the scores
+    dtype: torch.dtype = torch.float32  # of keys and values
 
     def inputs(self, device: str = "cpu") -> Inputs:
         g, D = self.generator(), self.head_dim
         q = self.sharpness * normal(g, sum(self.queries), self.num_heads, D)
         spans = spans_of(self.keys, gap=2)
-        k, v = (store(g, self.num_kv_heads, spans, 2, D) for _ in range(2))
+        k, v = (stored(store(g, self.num_kv_heads, spans, 2, D), self.dtype) for _ in range(2))
         one_each = torch.arange(len(spans) + 1)
-        tensors = [x.to(device) for x in (q, k, v, bounds_of(self.queries), spans, one_each)]
-        return (*tensors, 1 / math.sqrt(D))
+        tensors = [x.to(device) for x in (q, bounds_of(self.queries), spans, one_each)]
+        return (tensors[0], k, v, *tensors[1:], 1 / math.sqrt(D))
 
     def take(self, inputs: Inputs, rows: list[int]) -> Inputs:
         """A run of one prompt's queries, as if the later ones had not come yet."""
@@ -226,6 +227,7 @@ PREFILL_ATTENTION = [
     PrefillCase((1,), (1000,), 6, 2, 64),
     PrefillCase((5, 0, 130, 1), (140, 5, 130, 1), 4, 2, 24),
     PrefillCase((60,), (200,), 4, 2, 64, sharpness=30.0),
+    *(PrefillCase((T, 3), (300, 33), 6, 2, 40, dtype=d) for T in (1, 5, 90) for d in DTYPES[1:]),
 ]
 PREFILL_ATTENTION_AT_SCALE = [
     PrefillCase((1024,), (1024,), 12, 4, 64),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from t2engine.ops import OPS, Op, PackedWeight
+from t2engine.ops import OPS, Op, PackedWeight, QuantizedVectors
 from t2engine.ops._op import BackendUnavailableError
 
 
@@ -48,12 +48,14 @@ def require(backend: str, reason: str | None) -> None:
 
 
 def map_tensors(inputs: tuple[Any, ...], function: Any) -> tuple[Any, ...]:
-    """function applied to every tensor of an operation's inputs, those of a packed weight too."""
+    """function applied to every tensor of the inputs, those inside a weight or a store too."""
 
     def one(x: Any) -> Any:
         if isinstance(x, PackedWeight):
             scales = None if x.scales is None else function(x.scales)
             return replace(x, panels=function(x.panels), scales=scales)
+        if isinstance(x, QuantizedVectors):
+            return QuantizedVectors(function(x.codes), function(x.scales))
         return function(x) if isinstance(x, Tensor) else x
 
     return tuple(one(x) for x in inputs)

@@ -124,25 +124,33 @@ inline void Strips::attend(Vectors keys, Vectors values, int64_t num_keys, const
   for (int64_t key = 0; key < num_keys; key += kKeyBlock) {
     const int64_t in_block = std::min(kKeyBlock, num_keys - key);
     const Vectors stored_values = values.from(key), next = keys.from(key + in_block);
-    const float* block_keys = keys.from(key).widen(in_block, head_dim, work.keys);
-    const float* block_values = nullptr;  // widened when needed, not to drive the keys out of L1
+    const Vectors stored_keys = keys.from(key);
+    // A lone strip's keys are widened a few at a time and its values after them, to stay in L1.
+    const bool at_once = this->count() > 1 || keys.in_place(head_dim);
+    const float* block_keys = at_once ? stored_keys.widen(in_block, head_dim, work.keys) : nullptr;
+    const float* block_values = nullptr;
     for (int64_t strip = 0; strip < this->count(); ++strip) {
       const int64_t first = strip * kStrip, last = std::min(first + kStrip, queries) - 1;
       const int64_t seen = causal != nullptr ? (*causal)(last)-key : in_block;
       const int64_t count = std::min(in_block, seen);
       if (count <= 0) continue;
       const int vectors = static_cast<int>(ceil_div(last + 1 - first, kWidth));
-      lane_product<Storage::kRows>(block_keys, stored_values.address(), head_dim, count,
-                                   packed + first * head_dim, head_dim, work.scores, nullptr,
-                                   vectors);
+      const int64_t step = at_once ? count : 2 * lane_rows(vectors);
+      for (int64_t i = 0; i < count; i += step) {
+        const int64_t some = std::min(step, count - i);
+        const float* wide =
+            at_once ? block_keys : stored_keys.from(i).widen(some, head_dim, work.keys);
+        lane_product<Storage::kRows>(wide, stored_values.from(i).address(), head_dim, some,
+                                     packed + first * head_dim, head_dim, work.scores + i * kStrip,
+                                     nullptr, vectors);
+      }
       if (causal != nullptr && (*causal)(first) < key + count) {
         mask(work.scores, key, count, *causal, first);
       }
       float rescale[kStrip];
       weigh(work.scores, count, state(strip), rescale, vectors);
       if (block_values == nullptr) {
-        float* room = this->count() == 1 ? work.keys : work.values;  // a lone strip's keys are done
-        block_values = stored_values.widen(in_block, head_dim, room);
+        block_values = stored_values.widen(in_block, head_dim, work.values);
       }
       lane_product<Storage::kColumns>(block_values, next.address(), head_dim, head_dim, work.scores,
                                       count, state(strip).out, rescale, vectors);

@@ -5,21 +5,11 @@ namespace t2::T2_ISA {
 
 InstructionSet entry(const char* name) {
   static const CpuOps ops{
-      merge_states,
-      linear,
-      product,
-      pack_weight,
-      rms_norm,
-      layer_norm,
-      rotary_embedding,
-      silu_mul,
-      gelu,
-      prefill_attention,
-      tree_attention,
-      shared_prefix_attention,
-      store_vectors,
-      sample_tokens,
-      philox_uniform,
+      merge_states,      linear,         product,
+      pack_weight,       rms_norm,       layer_norm,
+      rotary_embedding,  silu_mul,       gelu,
+      prefill_attention, tree_attention, shared_prefix_attention,
+      store_vectors,     sample_tokens,  philox_uniform,
       &decoder_ops(),
   };
   return {name, supported(), &ops};

@@ -11,8 +11,8 @@ namespace {
 
 // Some chunks of a block's prefix for one key head, or some of its rows' own keys.
 struct Task {
-  int64_t part;  // the block and the key head: an index of Decode::shares
-  bool own;      // first and end are rows, else chunks
+  int64_t share;  // an index of Decode::shares
+  bool own;       // first and end are rows, else chunks
   int64_t first, end;
 };
 
@@ -63,10 +63,10 @@ struct Decode {
     for (const Block& block : plan.blocks) {
       for (int64_t kv_head = 0; kv_head < num_kv_heads; ++kv_head) {
         Share share{&block, kv_head, nullptr, nullptr, nullptr, 0, 0, 0};
-        const auto part = static_cast<int64_t>(shares.size()), before = int64_t(tasks.size());
+        const auto index = static_cast<int64_t>(shares.size()), before = int64_t(tasks.size());
         const int64_t step = block.split ? 1 : block.num_chunks;
         for (int64_t chunk = 0; chunk < block.num_chunks; chunk += step) {
-          tasks.push_back({part, false, chunk, chunk + step});
+          tasks.push_back({index, false, chunk, chunk + step});
         }
         share.num_states = static_cast<int64_t>(tasks.size()) - before;
         share.states_each = block.num_strips * State::floats(head_dim);
@@ -75,7 +75,7 @@ struct Decode {
         for (int64_t row = block.first_row, end; row < stop; row = end) {
           int64_t sum = suffix_len.data[row];
           for (end = row + 1; end < stop && sum < grain; ++end) sum += suffix_len.data[end];
-          tasks.push_back({part, true, row, end});
+          tasks.push_back({index, true, row, end});
         }
         share.tasks = static_cast<int64_t>(tasks.size()) - before;
         shares.push_back(share);
@@ -224,13 +224,13 @@ void tree_attention(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<
   const int threads = num_kv_heads * decode.flops(pairs) < kFlopsWorthAThread ? 1 : num_threads;
   parallel_for(threads, static_cast<int64_t>(decode.tasks.size()), [&](int64_t i) {
     const Task& task = decode.tasks[i];
-    const Share& share = decode.shares[task.part];
+    const Share& share = decode.shares[task.share];
     if (task.own) {
       decode.attend_own(share, task);
     } else {
       decode.attend_prefix(share, task);
     }
-    if (left[task.part].fetch_sub(1) == 1) decode.finish(share);
+    if (left[task.share].fetch_sub(1) == 1) decode.finish(share);
   });
 }
 

@@ -6,6 +6,7 @@
 // whatever segments its prefix is made of and whoever shares them.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
@@ -130,14 +131,15 @@ class TreePlan {
   void add_parts(int64_t begin, int64_t end, int64_t position, const int64_t* rows) {
     if (begin == end || rows[0] == rows[1]) return;
     const auto after = [](int64_t row, const Block& block) { return row < block.first_row; };
+    const auto before = [](const Run& run, int64_t row) { return run.first_row < row; };
     auto block = std::upper_bound(blocks.begin(), blocks.end(), rows[0], after) - 1;
     for (; block != blocks.end() && block->first_row < rows[1]; ++block) {
-      Part part{begin, position, end - begin, 0, 0, 0, 0};
-      for (const Run& run : block->runs) {
-        if (run.first_row < rows[0]) ++part.first_run;
-        if (run.first_row < rows[0] || run.first_row >= rows[1]) continue;
-        if (part.num_runs++ == 0) part.first_row = run.first_row;
-        part.num_rows += run.num_rows;
+      const auto end_runs = block->runs.end();
+      auto run = std::lower_bound(block->runs.begin(), end_runs, rows[0], before);
+      Part part{begin, position, end - begin, run - block->runs.begin(), 0, run->first_row, 0};
+      for (; run != end_runs && run->first_row < rows[1]; ++run) {
+        ++part.num_runs;
+        part.num_rows += run->num_rows;
       }
       block->pairs += part.num_rows * part.num_keys;
       block->parts.push_back(part);

@@ -8,15 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2engine.ops import prefill_attention
-from tests.attention_cases import PREFILL_ATTENTION, PrefillCase
-from tests.backends import assert_close, run_cpu, to_float64
+from t2engine.ops.store_vectors import widen
+from tests.attention_cases import DTYPES, PREFILL_ATTENTION, PrefillCase
+from tests.backends import assert_close, run_cpu
 
 SEVERAL = PrefillCase((70, 3, 0, 300), (129, 40, 7, 300), 6, 2, 40)
 
 
+def in_float64(inputs):
+    """Only the queries: the stores are widened to their type."""
+    return (inputs[0].double(), *inputs[1:])
+
+
 def tolerance(case, inputs):
     """2e-6 of the values' scale; a score's own rounding grows with the score."""
-    largest = inputs[2].nan_to_num().abs().max() if inputs[2].numel() else 1
+    values = widen(inputs[2], torch.float32)
+    largest = values.nan_to_num().abs().max() if values.numel() else 1
     return 2e-6 * max(1.0, float(largest)) * max(1.0, case.sharpness)
 
 
@@ -24,14 +31,14 @@ def tolerance(case, inputs):
 def test_backend_matches_reference(case, backend, device):
     inputs = case.inputs(device)
     out = prefill_attention(*inputs, backend=backend)
-    want = prefill_attention.reference(*to_float64(inputs))
+    want = prefill_attention.reference(*in_float64(inputs))
     assert_close(out, want, atol=tolerance(case, inputs), rtol=0)
 
 
 @pytest.mark.parametrize("case", PREFILL_ATTENTION, ids=str)
 def test_every_instruction_set_matches_reference(case, native):
     inputs = case.inputs()
-    want = prefill_attention.reference(*to_float64(inputs))
+    want = prefill_attention.reference(*in_float64(inputs))
     for isa in native.supported_isas:
         [out] = run_cpu(native, isa, prefill_attention, inputs)
         assert_close(out, want, atol=tolerance(case, inputs), rtol=0)
@@ -83,6 +90,22 @@ def test_a_prompt_may_come_in_pieces(length, data):
         for start, stop in itertools.pairwise(cuts)
     ]
     assert torch.equal(torch.cat(pieces), prefill_attention(*inputs, backend="cpp"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.sets(st.integers(1, 5), max_size=3), data=st.data())
+def test_a_query_does_not_see_where_its_keys_are_cut(cuts, data):
+    length = data.draw(st.integers(6 * 128 - 127, 6 * 128))
+    queries = data.draw(st.sampled_from([1, 2, 9, 150, length]))
+    case = PrefillCase((queries,), (length,), 6, 2, 24, dtype=data.draw(st.sampled_from(DTYPES)))
+    q, k, v, query_bounds, spans, _, scale = case.inputs()
+    [[start, stop]] = spans.tolist()
+    bounds = [start, *(start + 128 * cut for cut in sorted(cuts)), stop]
+    cut = torch.tensor(list(itertools.pairwise(bounds)))
+    one, several = torch.tensor([0, 1]), torch.tensor([0, len(cut)])
+    whole = prefill_attention(q, k, v, query_bounds, spans, one, scale, backend="cpp")
+    apart = prefill_attention(q, k, v, query_bounds, cut, several, scale, backend="cpp")
+    assert torch.equal(apart, whole)
 
 
 @settings(max_examples=20, deadline=None)

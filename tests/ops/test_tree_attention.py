@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from t2engine.ops import QuantizedVectors, shared_prefix_attention, tree_attention
 from tests.attention_cases import DTYPES, TREE_ATTENTION, SharedPrefixCase, TreeCase
-from tests.backends import assert_close, run_cpu
+from tests.backends import assert_close, map_tensors, run_cpu
+from tests.ops.test_invariance import fenced
 
 
 def in_float64(inputs):
@@ -34,6 +36,18 @@ def test_every_instruction_set_matches_reference(case, native):
         assert_close(out, want, atol=8e-6 * max(1.0, case.sharpness), rtol=0)
     fused = [out for isa, out in outs.items() if isa != "portable"]
     assert all(torch.equal(out, fused[0]) for out in fused)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fences memory with Linux's mprotect")
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("case", TREE_ATTENTION, ids=str)
+def test_no_access_outside_the_tensors(case, at_end, native):
+    inputs = case.inputs()
+    for isa in native.supported_isas:
+        [want] = run_cpu(native, isa, tree_attention, inputs)
+        inside = map_tensors(inputs, lambda x: fenced(x, at_end))
+        outputs = (fenced(torch.empty_like(want), at_end),)
+        assert torch.equal(run_cpu(native, isa, tree_attention, inside, 1, outputs)[0], want)
 
 
 @st.composite
