@@ -64,6 +64,14 @@ struct CheckPack {
   }
 };
 
+struct CheckHadamard {
+  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, int64_t block, int) const {
+    require(block >= 1 && (block & (block - 1)) == 0 && x.size(1) % block == 0 &&
+                out.size(0) == x.size(0) && out.size(1) == x.size(1),
+            "hadamard: block must be a power of two that divides the width of x and out");
+  }
+};
+
 struct CheckPrefill {
   void operator()(Tensor<float, 3>, Tensor<const float, 3> q, const VectorStore<3>& k,
                   const VectorStore<3>&, Tensor<const int64_t, 1> query_bounds,
@@ -144,6 +152,7 @@ void bind_cpu(py::module_& module, const CpuOps& ops) {
   def(module, "rotary_embedding_cpu", ops.rotary_embedding);
   def(module, "silu_mul_cpu", ops.silu_mul);
   def(module, "gelu_cpu", ops.gelu);
+  def<CheckHadamard>(module, "hadamard_cpu", ops.hadamard);
   def<CheckPrefill>(module, "prefill_attention_cpu", ops.prefill_attention);
   def<CheckTree>(module, "tree_attention_cpu", ops.tree_attention);
   def<CheckDecode>(module, "shared_prefix_attention_cpu", ops.shared_prefix_attention);

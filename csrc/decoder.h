@@ -24,6 +24,7 @@ struct DecoderLayer {
   Matrix out;
   Norm mlp_norm;
   Matrix up, down;  // up: gate, then up, where the activation is gated
+  int64_t down_block;  // Hadamard blocks that mix down's input; 1: none
 };
 
 struct Decoder {

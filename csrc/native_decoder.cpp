@@ -44,6 +44,12 @@ const float* head_norm(const py::dict& layer, const char* name, int64_t head_dim
   return weight->data;
 }
 
+int64_t hadamard_block(int64_t block, int64_t width) {
+  require(block >= 1 && (block & (block - 1)) == 0 && width % block == 0,
+          "decoder: down_block must be a power of two that divides intermediate_size");
+  return block;
+}
+
 DecoderLayer read_layer(const Decoder& model, const py::dict& layer) {
   const int64_t hidden = model.hidden_size, width = model.intermediate_size;
   const int64_t up_width = model.activation == Activation::kGatedSilu ? 2 * width : width;
@@ -58,7 +64,8 @@ DecoderLayer read_layer(const Decoder& model, const py::dict& layer) {
           weight("out", hidden, query_width),
           norm(layer["mlp_norm"].cast<NormParts>(), hidden),
           weight("up", up_width, hidden),
-          weight("down", hidden, width)};
+          weight("down", hidden, width),
+          hadamard_block(layer["down_block"].cast<int64_t>(), width)};
 }
 
 Activation activation(const std::string& name) {

@@ -27,6 +27,7 @@ void layer_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const flo
 void rotary_embedding(Tensor<float, 3> out, Tensor<const float, 3> x, Tensor<const float, 2> cos,
                       Tensor<const float, 2> sin, int num_threads);
 void silu_mul(Tensor<float, 2> out, Tensor<const float, 2> gate_up, int num_threads);
+void hadamard(Tensor<float, 2> out, Tensor<const float, 2> x, int64_t block, int num_threads);
 void gelu(Tensor<float, 2> out, Tensor<const float, 2> x, bool tanh, int num_threads);
 void prefill_attention(Tensor<float, 3> out, Tensor<const float, 3> q, VectorStore<3> k,
                        VectorStore<3> v, Tensor<const int64_t, 1> query_bounds,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "vector_math.h"
@@ -99,6 +100,52 @@ inline void gelu_row(float* to, const float* from, int64_t width, bool tanh) {
       for (Floats& part : value.part) part = gelu_erf(part);
     }
     store_rest(to + i, width - i, value);
+  }
+}
+
+// The signs of the Hadamard matrix of kLanes features: plus where i & j has an even number of bits.
+inline constexpr auto kHadamardSigns = [] {
+  std::array<std::array<float, kLanes>, kLanes> signs{};
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = 0; j < kLanes; ++j) {
+      int bits = 0;
+      for (int both = i & j; both > 0; both &= both - 1) ++bits;
+      signs[i][j] = bits % 2 == 0 ? 1.0f : -1.0f;
+    }
+  }
+  return signs;
+}();
+
+// Pairs of features `half` apart, from `half` features on, take their sums and differences.
+inline void mix_pairs(float* x, int64_t width, int64_t half) {
+  for (int64_t first = 0; first < width; first += 2 * half) {
+    for (int64_t i = first; i < first + half; ++i) {
+      const float a = x[i], b = x[i + half];
+      x[i] = a + b;
+      x[i + half] = a - b;
+    }
+  }
+}
+
+// Blocks of a power of two of features, mixed by the orthonormal Hadamard matrix.
+inline void hadamard_row(float* to, const float* from, int64_t width, int64_t block) {
+  const Lanes scale = broadcast_lanes(1.0f / std::sqrt(static_cast<float>(block)));
+  int64_t half = 1;
+  if (block >= kLanes) {  // the first kLanes of each block as one product
+    for (int64_t first = 0; first < width; first += kLanes) {
+      Lanes sum = broadcast_lanes(0.0f);
+      for (int i = 0; i < kLanes; ++i) {
+        sum = fma(broadcast_lanes(from[first + i]), load_lanes(kHadamardSigns[i].data()), sum);
+      }
+      store_lanes(to + first, sum);
+    }
+    half = kLanes;
+  } else if (to != from) {
+    std::copy_n(from, width, to);
+  }
+  for (; half < block; half *= 2) mix_pairs(to, width, half);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    store_rest(to + i, width - i, mul(load_rest(to + i, width - i, 0.0f), scale));
   }
 }
 

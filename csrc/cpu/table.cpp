@@ -8,6 +8,7 @@ InstructionSet entry(const char* name) {
       merge_states,      linear,         product,
       pack_weight,       rms_norm,       layer_norm,
       rotary_embedding,  silu_mul,       gelu,
+      hadamard,
       prefill_attention, tree_attention, shared_prefix_attention,
       store_vectors,     sample_tokens,  philox_uniform,
       &decoder_ops(),

@@ -203,6 +203,12 @@ class Pass {
         gelu_row(values, values, width, model_.activation == Activation::kGeluTanh);
       });
     }
+    if (layer.down_block > 1) {
+      parallel_rows(num_threads_, rows_, 20 * width, [&](int64_t row) {
+        float* values = at_.mlp + row * width;
+        hadamard_row(values, values, width, layer.down_block);
+      });
+    }
     multiply(input(at_.mlp, rows_, width, layer.down), layer.down, at_.x, model_.hidden_size, true,
              num_threads_);
   }

@@ -132,6 +132,7 @@ def layer_parts(layer: Layer) -> dict[str, Any]:
         "mlp_norm": norm_parts(layer.mlp_norm),
         "up": matrix_parts(layer.up),
         "down": matrix_parts(layer.down),
+        "down_block": layer.down_block,
     }
 
 

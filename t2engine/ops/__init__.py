@@ -5,6 +5,7 @@ from __future__ import annotations
 from t2engine.ops._op import BackendUnavailableError, Op, load_function
 from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
 from t2engine.ops.gelu import gelu
+from t2engine.ops.hadamard import hadamard, largest_block
 from t2engine.ops.layer_norm import layer_norm
 from t2engine.ops.linear import linear
 from t2engine.ops.merge_states import merge_states
@@ -37,6 +38,7 @@ OPS: dict[str, Op] = {
         rotary_embedding,
         silu_mul,
         gelu,
+        hadamard,
         sample_tokens,
         philox_uniform,
         store_vectors,
@@ -55,6 +57,8 @@ __all__ = [
     "empty_vectors",
     "flat_vectors",
     "gelu",
+    "hadamard",
+    "largest_block",
     "layer_norm",
     "linear",
     "load_function",
