@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from t2engine.ops._op import BackendUnavailableError, Op, load_function
-from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
+from t2engine.ops._packed_weight import (
+    PANEL,
+    QUAD,
+    PackedWeight,
+    pack_strips,
+    pack_weight,
+    packed_shapes,
+)
 from t2engine.ops.gelu import gelu
 from t2engine.ops.layer_norm import layer_norm
 from t2engine.ops.linear import linear
@@ -46,6 +53,7 @@ OPS: dict[str, Op] = {
 __all__ = [
     "OPS",
     "PANEL",
+    "QUAD",
     "SHARING_BLOCK",
     "BackendUnavailableError",
     "Op",
@@ -61,6 +69,7 @@ __all__ = [
     "merge_states",
     "pack_strips",
     "pack_weight",
+    "packed_shapes",
     "philox_uniform",
     "prefill_attention",
     "rms_norm",
