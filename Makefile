@@ -1,9 +1,11 @@
 # make run    sets everything up and shows the whole job on the shipped model
 # make test   sets everything up and runs the tests
-.PHONY: build run test lint bench golden clean
+.PHONY: build run test lint bench bench-peers golden clean
 
 PYTHON ?= python3
 PIP_TORCH ?=
+PEERS ?= .venv/bin/python
+PEERS_OPTIONS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py CMakeLists.txt $(shell find csrc -type f)
@@ -46,6 +48,10 @@ lint: build
 
 bench: build
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-group-by=group
+
+# PEERS is a Python with the peers of benchmarks/peers/README.md.
+bench-peers: build
+	$(BIN)/python -m benchmarks.peers.run --python $(PEERS) $(PEERS_OPTIONS)
 
 golden: build
 	$(BIN)/python -m tests.golden

@@ -17,6 +17,7 @@ namespace {
 // Regions follow each other within microseconds during decoding: a worker that keeps looking for
 // this long before it sleeps saves the wake-up, which takes longer than many a region.
 constexpr std::chrono::microseconds kAwake{200};
+constexpr int kLooks = 200;  // between two offers of the processor to others
 
 // One parallel region. Shared with the workers, so that a late one finds a finished region, never
 // a freed one.
@@ -74,7 +75,7 @@ class Pool {
   void serve(uint64_t seen) {
     while (true) {
       const auto bedtime = std::chrono::steady_clock::now() + kAwake;
-      while (generation_.load() == seen && std::chrono::steady_clock::now() < bedtime) {
+      while (!is_new_region(seen) && std::chrono::steady_clock::now() < bedtime) {
         std::this_thread::yield();
       }
       std::shared_ptr<Region> region;
@@ -86,6 +87,14 @@ class Pool {
       }
       if (region->workers.fetch_add(1) < region->max_workers) region->work();
     }
+  }
+
+  // Looks a while without giving up the processor.
+  bool is_new_region(uint64_t seen) const {
+    for (int look = 0; look < kLooks; ++look) {
+      if (generation_.load(std::memory_order_relaxed) != seen) return true;
+    }
+    return false;
   }
 
   std::mutex mutex_;  // guards num_workers_ and region_
@@ -114,6 +123,9 @@ Pool& pool() {
 }  // namespace
 
 void run_tasks(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context) {
+  // More threads than processors would only wait for each other. (0: not known.)
+  static const int processors = static_cast<int>(std::thread::hardware_concurrency());
+  if (processors > 0) num_threads = std::min(num_threads, processors);
   if (num_threads <= 1 || num_tasks <= 1) {
     for (int64_t task = 0; task < num_tasks; ++task) body(context, task);
     return;

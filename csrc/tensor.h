@@ -41,6 +41,26 @@ inline Bfloat16 to_bfloat16(float x) {
   return {static_cast<uint16_t>((x == x ? rounded : bits | 0x400000) >> 16)};
 }
 
+inline Float16 to_float16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  bits &= 0x7fffffff;
+  uint32_t half;
+  if (bits >= 0x47800000) {  // 2^16 and above, inf and nan
+    half = bits > 0x7f800000 ? 0x7e00 : 0x7c00;
+  } else if (bits < 0x38800000) {  // below 2^-14: subnormal, multiples of 2^-24
+    float magnitude;
+    std::memcpy(&magnitude, &bits, sizeof bits);
+    magnitude += 0.5f;  // whose last place is 2^-24, so the addition rounds
+    std::memcpy(&half, &magnitude, sizeof half);
+    half -= 0x3f000000;
+  } else {  // rounding may carry into the exponent, up to inf
+    half = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
+  }
+  return {static_cast<uint16_t>(sign | half)};
+}
+
 template <typename T, int Rank>
 struct Tensor {
   T* data = nullptr;

@@ -101,11 +101,12 @@ LINEAR_FLOAT32 = [
     LinearCase(16, 512, 130, bias=True),
     LinearCase(33, 1100, 49, bias=True),
     LinearCase(145, 96, 260),
+    LinearCase(33, 64, 65),  # one more than a tile of 32 rows
     LinearCase(257, 48, 97, bias=True),
 ]
 LINEAR = [
     replace(case, dtype=dtype)
-    for dtype in (torch.float32, torch.bfloat16)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int8)
     for case in LINEAR_FLOAT32
 ]
 LINEAR_AT_SCALE = [
@@ -259,8 +260,15 @@ SAMPLE_TOKENS = [
     SampleTokensCase(36, 1025, ties=True, masked=True),
     SampleTokensCase(24, 5000, spread=10.0),
     SampleTokensCase(12, 32000),
+    SampleTokensCase(12, 32000, spread=0.1),  # nearly even: the filters' cuts lie in the crowd
+    SampleTokensCase(12, 32000, ties=True),  # thousands of equals at a cut
+    SampleTokensCase(12, 151936),
 ]
-SAMPLE_TOKENS_AT_SCALE = [SampleTokensCase(64, 32000, only=i) for i in (0, 2, 3, 4, 5, 6)]
+SAMPLE_TOKENS_AT_SCALE = [
+    SampleTokensCase(64, vocab_size, only=i)
+    for vocab_size in (32000, 151936)
+    for i in (0, 2, 3, 4, 5, 6)
+]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <memory>
-#include <new>
 
 #include "lane_tile.h"
+#include "scratch.h"
+#include "value_tile.h"
 #include "vector_store.h"
 
 namespace t2::T2_ISA {
@@ -24,26 +24,6 @@ constexpr int64_t kBlockQueries = 256;  // queries of a task: their state stays 
 constexpr float kNothing = std::numeric_limits<float>::lowest();  // the top of no keys at all
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Uninitialised floats on a cache line's boundary, handed out piece by piece.
-class Scratch {
- public:
-  explicit Scratch(int64_t count)
-      : data_(static_cast<float*>(::operator new(count * sizeof(float), kAlignment))) {}
-  float* take(int64_t count) {
-    float* taken = data_.get() + used_;
-    used_ += count;
-    return taken;
-  }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(float* data) const { ::operator delete(data, kAlignment); }
-  };
-  std::unique_ptr<float, Free> data_;
-  int64_t used_ = 0;
-};
 
 // The softmax of some keys for every query of a strip, before the division by its sum:
 // out [head_dim, kStrip], then top [kStrip], in powers of two, then sum [kStrip].
@@ -109,12 +89,16 @@ inline void join(State into, State from, int64_t head_dim) {
 struct Workspace {
   float* scores;         // [kKeyBlock, kStrip]
   float *keys, *values;  // [kKeyBlock, head_dim], of stores that are not float32
+  float* rows;           // [kStrip, head_dim]
 
-  static int64_t floats(int64_t head_dim) { return kKeyBlock * (kStrip + 2 * head_dim); }
+  static int64_t floats(int64_t head_dim) {
+    return kKeyBlock * (kStrip + 2 * head_dim) + kStrip * head_dim;
+  }
   Workspace(Scratch& scratch, int64_t head_dim)
       : scores(scratch.take(kKeyBlock * kStrip)),
         keys(scratch.take(kKeyBlock * head_dim)),
-        values(scratch.take(kKeyBlock * head_dim)) {}
+        values(scratch.take(kKeyBlock * head_dim)),
+        rows(scratch.take(kStrip * head_dim)) {}
 };
 
 // Which keys a query sees: query i the first seen_by_first + i / sharers.
@@ -137,6 +121,12 @@ struct Strips {
   State state(int64_t strip) const {
     return State(states + strip * State::floats(head_dim), head_dim);
   }
+  int64_t in_last_strip() const { return queries - (count() - 1) * kStrip; }
+  // Whether many lanes of the last strip are idle.
+  bool is_sparse() const {
+    const int64_t lanes = ceil_div(in_last_strip(), kWidth) * kWidth;
+    return head_dim % kWidth == 0 && 8 * in_last_strip() <= 7 * lanes;
+  }
   int64_t offset(int64_t query) const {
     return query / sharers * row_stride + query % sharers * head_dim;
   }
@@ -145,6 +135,8 @@ struct Strips {
   void pack(const float* q, float scale) const;
   void attend(Vectors keys, Vectors values, int64_t num_keys, const Causal* causal,
               const Workspace& work) const;
+  void add_by_rows(const float* values, const float* ahead, int64_t count, const float* rescale,
+                   const Workspace& work) const;
   void copy_lanes(int64_t first_query, const Strips& to, int64_t to_query, int64_t count) const;
   template <typename Write>
   void unpack(int64_t strip, const float* factor, Write&& write) const;
@@ -158,22 +150,30 @@ inline void Strips::clear() const {
   }
 }
 
-// q: the first query. Lanes past the last one are 0.
-inline void Strips::pack(const float* q, float scale) const {
-  for (int64_t first = 0; first < queries; first += kWidth) {
-    float* strip = packed + first / kStrip * head_dim * kStrip + first % kStrip;
+// to [head_dim, kStrip] = the rows at row(0) to row(count - 1), each in its lane, times scale.
+// Other lanes of the last vector are 0.
+template <typename Row>
+inline void to_lanes(Row&& row, int64_t count, int64_t head_dim, float scale, float* to) {
+  for (int64_t lane = 0; lane < count; lane += kWidth) {
     for (int64_t d = 0; d < head_dim; d += kWidth) {
       Floats x[kWidth];
       for (int i = 0; i < kWidth; ++i) {
-        x[i] = first + i < queries ? load_up_to(q + offset(first + i) + d, head_dim - d)
-                                   : broadcast(0.0f);
+        x[i] = lane + i < count ? load_up_to(row(lane + i) + d, head_dim - d) : broadcast(0.0f);
       }
       transpose(x);
       const int64_t dims = std::min<int64_t>(kWidth, head_dim - d);
       for (int64_t i = 0; i < dims; ++i) {
-        store(strip + (d + i) * kStrip, mul(x[i], broadcast(scale)));
+        store(to + (d + i) * kStrip + lane, mul(x[i], broadcast(scale)));
       }
     }
+  }
+}
+
+// q: the first query.
+inline void Strips::pack(const float* q, float scale) const {
+  for (int64_t first = 0; first < queries; first += kStrip) {
+    const auto row = [&](int64_t i) { return q + offset(first + i); };
+    to_lanes(row, std::min(kStrip, queries - first), head_dim, scale, packed + first * head_dim);
   }
 }
 
@@ -199,36 +199,63 @@ inline void mask(float* scores, int64_t first_key, int64_t count, const Causal& 
 inline void Strips::attend(Vectors keys, Vectors values, int64_t num_keys, const Causal* causal,
                            const Workspace& work) const {
   if (causal != nullptr) num_keys = std::min(num_keys, (*causal)(queries - 1));
+  const int64_t last_strip = count() - 1;
+  const bool sparse = is_sparse();
+  if (sparse) {  // its outs are rows meanwhile
+    float ones[kStrip];
+    std::fill_n(ones, kStrip, 1.0f);
+    unpack(last_strip, ones, [&](int64_t query, int64_t d, int64_t, Floats x) {
+      store(work.rows + query % kStrip * head_dim + d, x);
+    });
+  }
   for (int64_t key = 0; key < num_keys; key += kKeyBlock) {
     const int64_t in_block = std::min(kKeyBlock, num_keys - key);
+    const Vectors stored_values = values.from(key), next = keys.from(key + in_block);
     const float* block_keys = keys.from(key).widen(in_block, head_dim, work.keys);
-    const float* block_values = values.from(key).widen(in_block, head_dim, work.values);
-    // What is fetched meanwhile: the values, then the keys that follow. Of other stores the values
-    // are here already, so it is the next block's keys, then its values.
-    const Vectors next_keys = keys.from(key + in_block), next_values = values.from(key + in_block);
-    const bool in_place = keys.in_place(head_dim);
-    const void* ahead_of_keys = next_keys.data;
-    if (in_place) ahead_of_keys = block_values;
-    const void* ahead_of_values = in_place ? next_keys.data : next_values.data;
-    for (int64_t strip = 0; strip < this->count(); ++strip) {
+    const float* block_values = nullptr;  // widened when needed, not to drive the keys out of L1
+    for (int64_t strip = 0; strip <= last_strip; ++strip) {
       const int64_t first = strip * kStrip, last = std::min(first + kStrip, queries) - 1;
       const int64_t seen = causal != nullptr ? (*causal)(last)-key : in_block;
       const int64_t count = std::min(in_block, seen);
       if (count <= 0) continue;
       const int vectors = static_cast<int>(ceil_div(last + 1 - first, kWidth));
-      const float* strip_queries = packed + first * head_dim;
-      lane_product<Storage::kRows>(block_keys, static_cast<const float*>(ahead_of_keys), head_dim,
-                                   count, strip_queries, head_dim, work.scores, nullptr, vectors);
+      lane_product<Storage::kRows>(block_keys, stored_values.address(), head_dim, count,
+                                   packed + first * head_dim, head_dim, work.scores, nullptr,
+                                   vectors);
       if (causal != nullptr && (*causal)(first) < key + count) {
         mask(work.scores, key, count, *causal, first);
       }
       float rescale[kStrip];
       weigh(work.scores, count, state(strip), rescale, vectors);
-      lane_product<Storage::kColumns>(block_values, static_cast<const float*>(ahead_of_values),
-                                      head_dim, head_dim, work.scores, count, state(strip).out,
-                                      rescale, vectors);
+      if (block_values == nullptr) {
+        block_values = stored_values.widen(in_block, head_dim, work.values);
+      }
+      if (sparse && strip == last_strip) {
+        add_by_rows(block_values, next.address(), count, rescale, work);
+      } else {
+        lane_product<Storage::kColumns>(block_values, next.address(), head_dim, head_dim,
+                                        work.scores, count, state(strip).out, rescale, vectors);
+      }
     }
   }
+  if (sparse) {
+    const auto row = [&](int64_t i) { return work.rows + i * head_dim; };
+    to_lanes(row, in_last_strip(), head_dim, 1.0f, state(last_strip).out);
+  }
+}
+
+// The values of the last strip, its outs as rows.
+inline void Strips::add_by_rows(const float* values, const float* ahead, int64_t count,
+                                const float* rescale, const Workspace& work) const {
+  const int64_t rows = in_last_strip();
+  for (int64_t row = 0; row < rows; ++row) {
+    float* out = work.rows + row * head_dim;
+    for (int64_t d = 0; d < head_dim; d += kWidth) {
+      store(out + d, mul(load(out + d), broadcast(rescale[row])));
+    }
+  }
+  add_values(Weights{work.scores, 1, kStrip}, values, ahead, rows, head_dim, count, work.rows,
+             true);
 }
 
 // Copies the states of `count` queries from first_query on to those of `to` from to_query on.

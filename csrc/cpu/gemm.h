@@ -11,25 +11,12 @@
 #include <type_traits>
 #include <utility>
 
-#include "vector_math.h"
+#include "tiling.h"
 
 namespace t2::T2_ISA {
 
-constexpr int kPanel = kLanes;    // columns of B in a panel
-constexpr int kMaxPanels = 8;     // of a tile: more streams of B than this gain nothing
-constexpr int kPrefetchRows = 8;  // tiles that share the fetching of one panel of the next tiles
-
-// How many panels a tile of so many rows has registers for: its accumulators, the vectors of one
-// operand at one k, and one of the other operand.
-constexpr int tile_panels(int rows) {
-  int panels = 1;
-  while (panels < kMaxPanels) {
-    const int vectors = (panels + 1) * kParts;
-    if (rows * vectors + (rows < vectors ? rows : vectors) + 1 > kRegisters) break;
-    ++panels;
-  }
-  return panels;
-}
+constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
+inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
 
 // One tile's work. B is panels of 16 columns, one after the other: element (k, n) at
 // b[(n / 16) * depth * 16 + k * 16 + n % 16].
@@ -97,30 +84,10 @@ constexpr auto tiles_of_height(std::integer_sequence<int, Panels...>) {
 template <typename Weight, int... Rows>
 constexpr auto tiles_of_every_height(std::integer_sequence<int, Rows...>) {
   return std::array{tiles_of_height<Weight, Rows + 1>(
-      std::make_integer_sequence<int, tile_panels(Rows + 1)>())...};
+      std::make_integer_sequence<int, float_tile_panels(Rows + 1)>())...};
 }
 template <typename Weight>
 constexpr auto kTiles = tiles_of_every_height<Weight>(std::make_integer_sequence<int, kTileRows>());
-
-template <int... Rows>
-constexpr auto panels_of_every_height(std::integer_sequence<int, Rows...>) {
-  return std::array{tile_panels(Rows + 1)...};
-}
-
-// How rows are cut into tiles: the first `taller` have `height` rows, the others one less.
-struct Tiling {
-  int64_t tiles, height, taller;
-  int64_t panels;  // in the width of a tile
-
-  explicit Tiling(int64_t rows) {
-    static constexpr auto kPanels =
-        panels_of_every_height(std::make_integer_sequence<int, kTileRows>());
-    tiles = std::max<int64_t>(1, (rows + kTileRows - 1) / kTileRows);
-    height = (rows + tiles - 1) / tiles;
-    taller = rows - tiles * (height - 1);
-    panels = kPanels[std::max<int64_t>(0, height - 1)];
-  }
-};
 
 // A tile that would write past the last column: computed beside C, then copied.
 template <typename Weight>
@@ -173,7 +140,7 @@ void run_tiles(Tile<Weight> tile, const Tiling& tiling, int64_t columns, int64_t
 template <typename Weight>
 void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, int64_t depth,
           float* c, int64_t c_stride, int64_t columns, const float* bias, bool accumulate) {
-  const Tiling tiling(rows);
+  const Tiling tiling = float_tiling(rows);
   const int64_t width = tiling.panels * kPanel;
   const bool widens = !std::is_same_v<Weight, float> && tiling.tiles > 1;
   const std::unique_ptr<float[]> wide(widens ? new float[width * depth] : nullptr);

@@ -1,9 +1,9 @@
 #include "product.h"
 
 #include <memory>
-#include <stdexcept>
 
 #include "gemm.h"
+#include "gemm_int8.h"
 #include "ops.h"
 #include "silu_row.h"
 
@@ -40,7 +40,8 @@ void multiply_block(const Input& x, const Matrix& weight, const Block& block, fl
     case Dtype::kFloat16:
       return multiply_floats<Float16>(x, weight, block, out, out_stride, accumulate);
     case Dtype::kInt8:
-      throw std::invalid_argument("no int8 products yet");
+      return gemm_codes(x, block.row, block.rows, weight, block.column, block.columns, out,
+                        out_stride, accumulate);
   }
 }
 
@@ -48,10 +49,12 @@ void multiply_block(const Input& x, const Matrix& weight, const Block& block, fl
 struct Partition {
   int64_t block_rows, blocks, strip, strips;
 
-  Partition(int64_t rows, int64_t columns, int64_t flops_per_element) {
+  Partition(int64_t rows, int64_t columns, int64_t flops_per_element, Dtype dtype) {
     blocks = (rows + kBlockRows - 1) / kBlockRows;
     block_rows = blocks == 0 ? 0 : (rows + blocks - 1) / blocks;
-    const int64_t tile = Tiling(block_rows).panels * kPanel;
+    const bool codes = dtype == Dtype::kInt8;
+    const Tiling tiling = codes ? code_tiling(block_rows) : float_tiling(block_rows);
+    const int64_t tile = tiling.panels * kPanel;
     const int64_t flops = std::max<int64_t>(1, block_rows * tile * flops_per_element);
     strip = std::max<int64_t>(1, kFlopsPerTask / flops) * tile;
     strips = (columns + strip - 1) / strip;
@@ -65,16 +68,24 @@ struct Partition {
 
 }  // namespace
 
-int64_t code_width(int64_t depth) { return depth; }
+int64_t code_width(int64_t depth) { return codes_of_row(depth) + kStartBytes; }
 
-void quantize_row(const float*, int64_t, int8_t*, float*) {
-  throw std::invalid_argument("no int8 products yet");
+void quantize_row(const float* x, int64_t depth, int8_t* codes, float* scale) {
+  Lanes total = broadcast_lanes(0.0f);  // exact: 127 * 2^17 is below 2^24
+  *scale = quantize(x, depth, [&](int64_t k, Lanes values) {
+    for (int i = 0; i < kParts; ++i) store_codes(codes, k + i * kWidth, values.part[i]);
+    total = add(total, values);
+  });
+  const int64_t written = (depth + kLanes - 1) / kLanes * kLanes * kCodeBytes;
+  std::memset(codes + written, 0, code_width(depth) - written);
+  const auto start = static_cast<int32_t>(-kCodeOffset * reduce_add(total));
+  std::memcpy(codes + codes_of_row(depth), &start, sizeof start);
 }
 
 void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stride, bool accumulate,
               int num_threads) {
   const int64_t columns = weight.out_features;
-  const Partition partition(x.rows, columns, 2 * x.depth);
+  const Partition partition(x.rows, columns, 2 * x.depth, weight.dtype);
   const int threads = threads_for(2 * x.rows * x.depth * columns, num_threads);
   parallel_for(threads, partition.tasks(), [&](int64_t task) {
     const Block block = partition.block(task, x.rows, columns);
@@ -86,7 +97,7 @@ void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stri
 void multiply_gated(const Input& x, const Matrix& weight, float* out, int64_t out_stride,
                     int num_threads) {
   const int64_t columns = weight.out_features / 2;
-  const Partition partition(x.rows, columns, 4 * x.depth);
+  const Partition partition(x.rows, columns, 4 * x.depth, weight.dtype);
   const int threads = threads_for(4 * x.rows * x.depth * columns, num_threads);
   parallel_for(threads, partition.tasks(), [&](int64_t task) {
     const Block gate = partition.block(task, x.rows, columns);

@@ -64,61 +64,6 @@ inline float weigh_keys(float* scores, int64_t whole, float& top, float& sum) {
   return factor;
 }
 
-constexpr int kValueVectors = 4;  // of head_dim, held in registers while the keys go by
-constexpr int kValueRows = kTileRows * kStripVectors / kValueVectors;
-
-// out[Rows, Vectors * kWidth] (+)= weights[Rows, count] values[count, width], on some of its
-// columns. Meanwhile it fetches the same columns of the `count` rows at `ahead`.
-template <int Vectors, int Rows>
-void value_tile(const float* weights, const float* values, const float* ahead, int64_t width,
-                int64_t count, float* out, bool accumulate) {
-  Floats sum[Rows][Vectors];
-  for (int row = 0; row < Rows; ++row) {
-    for (int v = 0; v < Vectors; ++v) {
-      sum[row][v] = accumulate ? load(out + row * width + v * kWidth) : broadcast(0.0f);
-    }
-  }
-  for (int64_t key = 0; key < count; ++key) {
-    for (int v = 0; v < Vectors; v += kParts) __builtin_prefetch(ahead + key * width + v * kWidth);
-    for (int v = 0; v < Vectors; ++v) {
-      const Floats value = load(values + key * width + v * kWidth);
-      for (int row = 0; row < Rows; ++row) {
-        sum[row][v] = fma(broadcast(weights[row * kKeyBlock + key]), value, sum[row][v]);
-      }
-    }
-  }
-  for (int row = 0; row < Rows; ++row) {
-    for (int v = 0; v < Vectors; ++v) store(out + row * width + v * kWidth, sum[row][v]);
-  }
-}
-
-using ValueTile = void (*)(const float*, const float*, const float*, int64_t, int64_t, float*,
-                           bool);
-
-template <int Vectors, int... Rows>
-constexpr std::array<ValueTile, sizeof...(Rows)> value_tiles(std::integer_sequence<int, Rows...>) {
-  return {value_tile<Vectors, Rows + 1>...};
-}
-template <int... Vectors>
-constexpr auto value_tiles_by_width(std::integer_sequence<int, Vectors...>) {
-  return std::array{value_tiles<Vectors + 1>(std::make_integer_sequence<int, kValueRows>())...};
-}
-
-// out[rows, width] (+)= weights[rows, count] values[count, width]; weights has rows of kKeyBlock.
-inline void add_values(const float* weights, const float* values, const float* ahead, int64_t rows,
-                       int64_t width, int64_t count, float* out, bool accumulate) {
-  static constexpr auto kTiles =
-      value_tiles_by_width(std::make_integer_sequence<int, kValueVectors>());
-  for (int64_t row = 0; row < rows; row += kValueRows) {
-    const int64_t height = std::min<int64_t>(kValueRows, rows - row);
-    for (int64_t d = 0; d < width; d += kValueVectors * kWidth) {
-      const int64_t vectors = std::min<int64_t>(kValueVectors, (width - d) / kWidth);
-      kTiles[vectors - 1][height - 1](weights + row * kKeyBlock, values + d, ahead + d, width,
-                                      count, out + row * width + d, accumulate);
-    }
-  }
-}
-
 // The keys and values of one row and key head.
 struct OwnKeys {
   Vectors keys, values;
@@ -164,14 +109,15 @@ class RowAttention {
       const int64_t count = std::min(kKeyBlock, own.count - first);
       const Vectors stored_values = own.values.from(first);
       const Vectors after = own.count - first > kKeyBlock ? own.keys.from(first + kKeyBlock) : next;
-      const float* ahead = reinterpret_cast<const float*>(after.data);
-      score(own.keys.from(first).widen(count, width_, keys_), stored_values.data, count);
+      const float* ahead = after.address();
+      score(own.keys.from(first).widen(count, width_, keys_), stored_values.address(), count);
       const float* values = stored_values.widen(count, width_, values_);
       for (int64_t i = 0; i < sharers_; ++i) {
         const float factor = weigh_keys(scores_ + i * kKeyBlock, round_up(count), top[i], sum[i]);
         for (int64_t d = 0; first > 0 && d < width_; ++d) wide_out[i * width_ + d] *= factor;
       }
-      add_values(scores_, values, ahead, sharers_, width_, count, wide_out, first > 0);
+      add_values(Weights{scores_, kKeyBlock, 1}, values, ahead, sharers_, width_, count, wide_out,
+                 first > 0);
     }
     for (int64_t i = 0; wide_out == out_ && i < sharers_; ++i) {
       std::copy_n(out_ + i * width_, head_dim_, out + i * head_dim_);
@@ -183,8 +129,7 @@ class RowAttention {
 
   // Scores of `count` keys by every sharer, kNothing up to a multiple of kLanes. The values are
   // fetched meanwhile: they are what is needed next.
-  void score(const float* keys, const void* ahead, int64_t count) const {
-    const float* values = static_cast<const float*>(ahead);
+  void score(const float* keys, const float* values, int64_t count) const {
     for (int64_t key = 0; key < round_up(count); key += kWidth) {
       const int64_t some = std::min<int64_t>(kWidth, count - key);
       for (int64_t i = 0; i < some * width_; i += kLanes) {

@@ -13,6 +13,8 @@ namespace t2::T2_ISA {
 constexpr int kLanes = 16;
 constexpr int kParts = kLanes / kWidth;
 constexpr float kLog2E = 1.44269504f;
+// Added to a float below 2^21, it leaves the nearest integer in the low bits of the sum.
+constexpr float kShift = 0x1.8p23f;
 
 struct Lanes {
   Floats part[kParts];

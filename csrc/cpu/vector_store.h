@@ -45,6 +45,20 @@ inline void as_stored(const void* data, Dtype dtype, Body&& body) {
   }
 }
 
+// Vectors [count, head_dim] as float32 rows of `width`, 0 past head_dim.
+template <typename T>
+inline void widen_vectors(const T* from, const float* scales, int64_t count, int64_t head_dim,
+                          int64_t width, float* to) {
+  const int64_t whole = head_dim / kWidth * kWidth;
+  for (int64_t i = 0; i < count; ++i, from += head_dim, to += width) {
+    const Floats scale = broadcast(scales != nullptr ? scales[i] : 1.0f);
+    for (int64_t d = 0; d < whole; d += kWidth) store(to + d, mul(load(from + d), scale));
+    for (int64_t d = whole; d < width; d += kWidth) {
+      store_up_to(to + d, width - d, mul(load_up_to(from + d, head_dim - d), scale));
+    }
+  }
+}
+
 // The vectors of a store from one on, each of head_dim elements.
 struct Vectors {
   const char* data;
@@ -67,20 +81,15 @@ struct Vectors {
     if (scales != nullptr) rest.scales += vector;
     return rest;
   }
+  const float* address() const { return reinterpret_cast<const float*>(data); }  // to be fetched
   bool in_place(int64_t width) const { return dtype == Dtype::kFloat32 && width == head_dim; }
 
   // The first `count` vectors as float32 rows of `width`, 0 past head_dim: where they are if they
   // are stored like this, else in `copy` [count, width].
   const float* widen(int64_t count, int64_t width, float* copy) const {
-    if (in_place(width)) return reinterpret_cast<const float*>(data);
+    if (in_place(width)) return address();
     as_stored(data, dtype, [&](const auto* stored) {
-      for (int64_t i = 0; i < count; ++i) {
-        const Floats scale = broadcast(scales != nullptr ? scales[i] : 1.0f);
-        for (int64_t d = 0; d < width; d += kWidth) {
-          const Floats x = load_up_to(stored + i * head_dim + d, head_dim - d);
-          store_up_to(copy + i * width + d, width - d, mul(x, scale));
-        }
-      }
+      widen_vectors(stored, scales, count, head_dim, width, copy);
     });
     return copy;
   }

@@ -67,9 +67,10 @@ def widen(store: Vectors, dtype: torch.dtype) -> Tensor:
 
 def quantize(vectors: Tensor) -> QuantizedVectors:
     largest = vectors.abs().amax(dim=-1)
-    scales = largest / LARGEST_CODE
+    code = torch.full_like(largest, LARGEST_CODE)  # torch multiplies by a number's reciprocal
+    scales = largest / code
     is_normal = (scales >= torch.finfo(torch.float32).tiny) & largest.isfinite()
-    inverse = torch.where(is_normal, LARGEST_CODE / largest, 0)
+    inverse = torch.where(is_normal, code / largest, 0)
     codes = (vectors * inverse[..., None]).nan_to_num(0, 0, 0).round().to(torch.int8)
     scales = torch.where(is_normal, scales, torch.where(largest.isfinite(), 0, torch.nan))
     return QuantizedVectors(codes, scales)

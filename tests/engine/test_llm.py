@@ -220,7 +220,10 @@ def test_one_params_for_each_prompt(llm: LLM) -> None:
     ("options", "message"),
     [
         ({"device": "tpu"}, "device must be one of auto, cpu, got 'tpu'"),
-        ({"dtype": "int3"}, "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int3'"),
+        (
+            {"dtype": "int3"},
+            "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int3'",
+        ),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"max_num_seqs": 0}, "max_num_seqs must be at least 1, got 0"),
     ],

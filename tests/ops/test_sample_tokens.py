@@ -110,7 +110,7 @@ def test_equal_logits_are_kept_in_order_of_id(backend, device):
     logits = torch.zeros(rows, vocab_size, device=device)
     logits[:, 500] = -1.0
     uniform = torch.linspace(0, 1 - 2.0**-53, rows, dtype=torch.float64, device=device)
-    for setting in ({"top_k": 5}, {"top_p": 4.5 / 599.4}):
+    for setting in ({"top_k": 5}, {"top_p": 4.5 / 599.4}, {"top_k": 300, "top_p": 0.0149}):
         inputs = [x.to(device) for x in one_setting(rows, **setting)]
         token, _ = sample_tokens(logits, *inputs, uniform, backend=backend)
         assert token.unique().tolist() == [0, 1, 2, 3, 4]
@@ -133,6 +133,35 @@ def test_a_tiny_temperature_does_not_overflow(temperature, native):
         logits, *one_setting(1, temperature), torch.zeros(1, dtype=torch.float64), backend="cpp"
     )
     assert (int(token), float(logprob)) == (2, 0.0)
+
+
+LARGEST = torch.finfo(torch.float32).max
+
+
+@pytest.mark.parametrize("temperature", [1e-42, 0.5, 1e30])
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2.0**-53])
+@pytest.mark.parametrize("setting", FILTERS.values(), ids=FILTERS)
+def test_the_largest_floats_are_logits_too(temperature, uniform, setting, native):
+    logits = torch.full((1, 300), -math.inf)
+    logits[0, [20, 280]], logits[0, [7, 290]] = LARGEST, -LARGEST
+    settings = one_setting(1, **setting | {"temperature": temperature})
+    uniform = torch.tensor([uniform], dtype=torch.float64)
+    token, logprob = sample_tokens(logits, *settings, uniform, backend="cpp")
+    assert int(token) in [20, 280]
+    assert float(logprob) in (0, pytest.approx(math.log(0.5)))
+
+
+@pytest.mark.parametrize("mask", [-1e9, -LARGEST, -math.inf])
+def test_a_mask_leaves_the_draws_of_the_rest(mask, native):
+    """Masked whole blocks and parts of them change no draw of the tokens that stay."""
+    inputs = SampleTokensCase(48, 1500).inputs()
+    few = inputs[0][:, 512:1100]
+    masked = torch.full_like(inputs[0], mask)
+    masked[:, 512:1100] = few
+    token, logprob = sample_tokens(masked, *inputs[1:], backend="cpp")
+    alone, alone_logprob = sample_tokens(few.contiguous(), *inputs[1:], backend="cpp")
+    assert torch.equal(token - 512, alone)
+    torch.testing.assert_close(logprob, alone_logprob, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("top_p", [0.0, 1e-30])

@@ -66,6 +66,11 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   Floats y[kWidth];
@@ -96,6 +101,42 @@ inline float reduce_max(Floats x) {
   __m128 top = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   top = _mm_max_ps(top, _mm_movehl_ps(top, top));
   return _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
+}
+
+using Ints = __m256i;  // kWidth int32s, or the codes that make them
+
+inline Ints load(const int32_t* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+inline void store(int32_t* to, Ints x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x); }
+inline Ints broadcast(int32_t x) { return _mm256_set1_epi32(x); }
+inline Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
+
+// A quad of codes is multiplied in two steps, as 16-bit integers: first its elements 0 and 2, then
+// 1 and 3.
+constexpr int kSteps = 2;
+constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
+constexpr int kCodeBytes = 2;    // of a code of the left side
+constexpr int kCodeScratch = 1;  // registers beside those of sums and operands
+constexpr bool kWidenCodes = true;
+
+// kWidth codes from k on, to their place in the row.
+inline void store_codes(int8_t* row, int64_t k, Floats x) {
+  const __m256i whole = _mm256_shuffle_epi32(_mm256_cvtps_epi32(x), 0xd8);
+  const __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole, whole), 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(row + 2 * k), _mm256_castsi256_si128(codes));
+}
+template <int Step>
+Ints load_codes(const int8_t* quad, int part) {
+  const Ints codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad) + part);
+  return _mm256_srai_epi16(Step == 0 ? _mm256_slli_epi16(codes, 8) : codes, 8);
+}
+template <int Step>
+Ints load_codes(const int16_t* quad, int part) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad + Step * 32) + part);
+}
+inline Ints dot(Ints sum, Ints x, Ints weight) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(x, weight));
 }
 
 }  // namespace t2::avx2

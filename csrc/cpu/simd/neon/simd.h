@@ -67,6 +67,11 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   const int32x4_t exponent = vshlq_n_s32(vcvtnq_s32_f32(n), 23);
   return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), exponent));
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   const float64x2_t even_top = vreinterpretq_f64_f32(vtrn1q_f32(x[0], x[1]));
@@ -86,6 +91,38 @@ inline float reduce_add(Floats x) {
 inline float reduce_max(Floats x) {
   const float32x2_t top = vmax_f32(vget_low_f32(x), vget_high_f32(x));
   return vget_lane_f32(vpmax_f32(top, top), 0);
+}
+
+using Ints = int32x4_t;  // kWidth int32s, or the codes that make them
+
+inline Ints load(const int32_t* from) { return vld1q_s32(from); }
+inline void store(int32_t* to, Ints x) { vst1q_s32(to, x); }
+inline Ints broadcast(int32_t x) { return vdupq_n_s32(x); }
+inline Floats to_floats(Ints x) { return vcvtq_f32_s32(x); }
+
+constexpr int kSteps = 1;        // a quad of codes is multiplied at once
+constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
+constexpr int kCodeBytes = 1;    // of a code of the left side
+constexpr int kCodeScratch = 2;  // registers beside those of sums and operands
+constexpr bool kWidenCodes = false;
+
+// kWidth codes from k on, to their place in the row.
+inline void store_codes(int8_t* row, int64_t k, Floats x) {
+  const int16x4_t half = vmovn_s32(vcvtnq_s32_f32(x));
+  const int32x2_t codes = vreinterpret_s32_s8(vmovn_s16(vcombine_s16(half, half)));
+  const int32_t four = vget_lane_s32(codes, 0);
+  std::memcpy(row + k, &four, sizeof four);
+}
+template <int Step>
+Ints load_codes(const int8_t* quad, int part) {
+  return vreinterpretq_s32_s8(vld1q_s8(quad + part * 4 * kWidth));
+}
+// Two products of codes fit 16 bits, whose sums in pairs are those of two quads.
+inline Ints dot(Ints sum, Ints x, Ints weight) {
+  const int8x16_t a = vreinterpretq_s8_s32(x), b = vreinterpretq_s8_s32(weight);
+  const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+  const int16x8_t high = vmull_s8(vget_high_s8(a), vget_high_s8(b));
+  return vpadalq_s16(sum, vpaddq_s16(low, high));
 }
 
 }  // namespace t2::neon

@@ -110,6 +110,17 @@ inline Floats add_to_exponent(Floats x, Floats n) {
   }
   return x;
 }
+// x * 2^n when both are normal numbers and shifted is kShift + n.
+inline Floats scale_by_low_bits(Floats x, Floats shifted) {
+  return map(x, shifted, [](float a, float b) {
+    uint32_t bits, exponent;
+    std::memcpy(&bits, &a, sizeof bits);
+    std::memcpy(&exponent, &b, sizeof exponent);
+    bits += exponent << 23;
+    std::memcpy(&a, &bits, sizeof bits);
+    return a;
+  });
+}
 // Lane j of row i goes to lane i of row j.
 inline void transpose(Floats (&x)[kWidth]) {
   for (int i = 0; i < kWidth; ++i) {
@@ -130,6 +141,68 @@ inline float reduce_max(Floats x) {
     }
   }
   return x.lane[0];
+}
+
+struct Ints {  // kWidth int32s, or the codes that make them
+  int32_t lane[kWidth];
+};
+
+inline Ints load(const int32_t* from) {
+  Ints x;
+  std::memcpy(x.lane, from, sizeof x.lane);
+  return x;
+}
+inline void store(int32_t* to, Ints x) { std::memcpy(to, x.lane, sizeof x.lane); }
+inline Ints broadcast(int32_t x) {
+  Ints y;
+  for (int32_t& lane : y.lane) lane = x;
+  return y;
+}
+inline Floats to_floats(Ints x) {
+  Floats y;
+  for (int i = 0; i < kWidth; ++i) y.lane[i] = static_cast<float>(x.lane[i]);
+  return y;
+}
+
+// A quad of codes is multiplied in two steps, as 16-bit integers: first its elements 0 and 2, then
+// 1 and 3.
+constexpr int kSteps = 2;
+constexpr int kCodeOffset = 0;   // of the weights' codes, as they are multiplied
+constexpr int kCodeBytes = 2;    // of a code of the left side
+constexpr int kCodeScratch = 1;  // registers beside those of sums and operands
+constexpr bool kWidenCodes = true;
+
+// kWidth codes from k on, to their place in the row.
+inline void store_codes(int8_t* row, int64_t k, Floats x) {
+  int16_t codes[kWidth];
+  for (int i = 0; i < kWidth; ++i) {
+    const int place = i / 4 * 4 + (i % 2 * 2 + i % 4 / 2);
+    codes[place] = static_cast<int16_t>(round(x).lane[i]);
+  }
+  std::memcpy(row + 2 * k, codes, sizeof codes);
+}
+template <int Step>
+Ints load_codes(const int8_t* quad, int part) {
+  int16_t pairs[2 * kWidth];
+  for (int i = 0; i < 2 * kWidth; ++i) pairs[i] = quad[part * 4 * kWidth + 2 * i + Step];
+  Ints x;
+  std::memcpy(x.lane, pairs, sizeof pairs);
+  return x;
+}
+template <int Step>
+Ints load_codes(const int16_t* quad, int part) {
+  Ints x;
+  std::memcpy(x.lane, quad + Step * 32 + part * 2 * kWidth, sizeof x.lane);
+  return x;
+}
+inline Ints dot(Ints sum, Ints x, Ints weight) {
+  int16_t a[2 * kWidth], b[2 * kWidth];
+  std::memcpy(a, x.lane, sizeof a);
+  std::memcpy(b, weight.lane, sizeof b);
+  for (int i = 0; i < kWidth; ++i) {
+    sum.lane[i] += int32_t{a[2 * i]} * b[2 * i] + int32_t{a[2 * i + 1]} * b[2 * i + 1];
+  }
+  return sum;
 }
 
 }  // namespace t2::portable
