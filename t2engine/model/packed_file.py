@@ -1,7 +1,8 @@
 """A model's weights as the kernels read them, kept in a file beside the model and mapped.
 
-    head      three lines of JSON: what the format is, what it was made from, what it holds
-    data      from the next multiple of 4096 on: the tensors, each at a multiple of 64
+    head      three lines of JSON: what the format is, what it was made from, what it holds;
+              blanks fill it up to a multiple of 4096
+    data      the tensors, each at a multiple of 64; zeros fill it up likewise
     sums      one 64-bit number for each 4096 bytes of data
 
 The head follows from the model's files alone, so it is compared, never interpreted, and so are the
@@ -80,7 +81,7 @@ class Layout:
 
     @property
     def data_start(self) -> int:
-        return round_up(sum(map(len, self.lines)), PAGE_BYTES)
+        return sum(map(len, self.lines))
 
     @property
     def data_bytes(self) -> int:
@@ -103,23 +104,28 @@ class PackedFile(Weights):
     def names(self) -> tuple[str, ...]:
         return self.files.names
 
+    @property
+    def mapped_bytes(self) -> int:
+        return self.data.nbytes
+
     def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
         entry = self.entries[name]
         assert entry.dtype == dtype, f"{name} is held as {entry.dtype}"
         return self.data[entry.start : entry.start + entry.bytes].view(dtype).view(entry.shape)
 
     def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight:
+        N, K = self.files.shape(name)
         scales = self.load(name + SCALES) if dtype == torch.int8 else None
-        return PackedWeight(self.load(name, dtype), *self.files.shape(name), scales)
+        return PackedWeight(self.load(name, dtype), N, K, scales)
 
 
-def open_packed(files: WeightFiles, model_dir: Path, dtype: str, threads: int) -> PackedFile:
-    """The packed weights of `model_dir`, from the file beside them; it is made where there is none.
+def open_packed(files: WeightFiles, dtype: str, threads: int) -> PackedFile:
+    """The packed weights, from the file beside the model; it is made where there is none.
 
     dtype: how the weights are held, as in LLM. A file that does not fit is replaced, with a
     warning that says why.
     """
-    path = model_dir / f"t2engine-{dtype}.packed"
+    path = files.model_dir / f"t2engine-{dtype}.packed"
     layout = plan_layout(files, dtype)
     try:
         return read(path, files, layout, threads)
@@ -135,7 +141,7 @@ def open_packed(files: WeightFiles, model_dir: Path, dtype: str, threads: int) -
             except (FileNotFoundError, UnusableError):
                 data = write(file, files, layout, dtype, threads)
             if plan_layout(files, dtype) != layout:
-                raise ValueError(f"{model_dir}: the weights changed while they were packed")
+                raise ValueError(f"{files.model_dir}: the weights changed while they were packed")
             os.replace(partial, path)
     except OSError as error:
         raise ValueError(
@@ -164,9 +170,7 @@ def read(path: Path, files: WeightFiles, layout: Layout, threads: int) -> Packed
     return PackedFile(files, layout.entries, data)
 
 
-def write(
-    file: IO[bytes], files: WeightFiles, layout: Layout, dtype: str, threads: int
-) -> Tensor:
+def write(file: IO[bytes], files: WeightFiles, layout: Layout, dtype: str, threads: int) -> Tensor:
     """Fill an empty file and map its data; one weight at a time is in memory of its own.
 
     Nothing is forced to the disk: what a crash of the machine leaves undone, the sums show.
@@ -174,7 +178,7 @@ def write(
     file.write(b"".join(layout.lines))
     for name, tensor in pack(files, layout, WEIGHT_DTYPES[dtype], threads):
         file.seek(layout.data_start + layout.entries[name].start)
-        file.write(memoryview(tensor.view(-1).view(torch.uint8).numpy()))
+        file.write(tensor.view(-1).view(torch.uint8).numpy().data)
     file.truncate(layout.sums_start)  # and flush
     data = map_bytes(file, layout.data_start, layout.data_bytes)
     if data is None:
@@ -206,20 +210,20 @@ def plan_layout(files: WeightFiles, dtype: str) -> Layout:
     for name, kind, shape in tensors(files, dtype):
         entries[name] = Entry(kind, shape, round_up(end, ALIGNMENT))
         end = entries[name].start + entries[name].bytes
-    form = {
+    what = {
         "format": "t2engine packed weights",
         "version": VERSION,
         "layout": [PANEL, QUAD, PAGE_BYTES, ALIGNMENT, sys.byteorder],
         "weights": dtype,
     }
     table = {name: [str(e.dtype), e.shape, e.start] for name, e in entries.items()}
-    lines = (json.dumps(line).encode() + b"\n" for line in (form, identity(files), table))
-    return Layout(tuple(lines), entries)
+    form, made_from, holds = (json.dumps(x).encode() for x in (what, identity(files), table))
+    blanks = -(len(form) + len(made_from) + len(holds) + 3) % PAGE_BYTES
+    lines = (form + b"\n", made_from + b"\n", holds + b" " * blanks + b"\n")
+    return Layout(lines, entries)
 
 
-def tensors(
-    files: WeightFiles, dtype: str
-) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
+def tensors(files: WeightFiles, dtype: str) -> Iterator[tuple[str, torch.dtype, tuple[int, ...]]]:
     """What Transformer asks for: name, dtype and shape."""
     for name in files.names:
         shape = files.shape(name)

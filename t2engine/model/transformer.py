@@ -76,6 +76,7 @@ class Transformer:
         self.config = config
         self.threads = threads
         self.precision = precision
+        self.mapped_bytes = weights.mapped_bytes  # of nbytes, what the system may take and reread
         self.scale = 1 / math.sqrt(config.head_dim)
         dtype = WEIGHT_DTYPES[precision.weights]
         self.layers = [read_layer(weights, i, dtype, threads) for i in range(config.num_layers)]

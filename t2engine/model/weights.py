@@ -51,6 +51,11 @@ class Weights(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Of what is loaded, what stays pages of a file."""
+        return 0
+
     def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor: ...
 
     def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight: ...
@@ -66,6 +71,7 @@ class Weights(Protocol):
 class WeightFiles(Weights):
     """A checked checkpoint, from which tensors are loaded one at a time."""
 
+    model_dir: Path
     recipes: Mapping[str, Recipe]
     stored: Mapping[str, StoredTensor]  # the tensors the recipes use, by their stored names
 
@@ -153,7 +159,7 @@ def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:
             stored[name] = find_tensor(model_dir, available, name, shape)
         wanted[recipe.name] = recipe
     check_unused(model_dir, config, available, stored)
-    return WeightFiles(wanted, stored)
+    return WeightFiles(model_dir, wanted, stored)
 
 
 def find_tensor(

@@ -118,7 +118,7 @@ def pack_strips(
 
 
 def pack_into(panels: Tensor, scales: Tensor | None, weight: Tensor, threads: int) -> None:
-    """Natively where the extension is built, which gives the same bits. Writes all of the panels."""
+    """Natively where the extension is built, which gives the same bits. Writes every code."""
     try:
         native = load_function("t2engine._C:pack_weight_cpu")
     except BackendUnavailableError:
