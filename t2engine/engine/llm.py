@@ -105,10 +105,8 @@ class LLM:
             "float32" if kv_cache_dtype == "auto" else kv_cache_dtype,
         )
         self.refuse_weights_that_cannot_fit()
-        weights = (
-            open_packed(files, self.precision.weights, self.threads) if packed_cache else files
-        )
-        self.model = Transformer(self.config, weights, self.threads, self.precision)
+        source = open_packed(files, self.precision.weights, self.threads) if packed_cache else files
+        self.model = Transformer(self.config, source, self.threads, self.precision)
         self.native = NativeModel(self.model)
         return_free_memory()  # what packing the weights took
 
