@@ -153,6 +153,8 @@ def open_packed(files: WeightFiles, dtype: str, threads: int) -> PackedFile:
 
 def read(path: Path, files: WeightFiles, layout: Layout, threads: int) -> PackedFile:
     """Map and check. Raises: FileNotFoundError, UnusableError."""
+    if path.exists() and not path.is_file():
+        raise UnusableError("is not a file")
     try:
         with path.open("rb") as file:
             for line, wrong in zip(layout.lines, WRONG_LINE, strict=True):

@@ -228,6 +228,13 @@ def test_a_place_that_cannot_be_written(model_dir: Path) -> None:
         LLM(model_dir, packed_cache=True)
 
 
+def test_a_pipe_in_its_place(model_dir: Path) -> None:
+    """Opening it would wait for a writer."""
+    (model_dir / FILE).unlink()
+    os.mkfifo(model_dir / FILE)
+    remade(model_dir, "is not a file")
+
+
 def test_a_disk_that_is_full(model_dir: Path) -> None:
     (model_dir / FILE).unlink()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
