@@ -37,13 +37,22 @@ void require_panels(const char* name, const Stored<3>& panels, const Scales& sca
   require(!codes || K <= kMaxCodes, "int8 weights must have at most 131072 in_features");
 }
 
+struct CheckProduct {
+  void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, const Stored<3>& panels,
+                  const std::optional<Host<const float, 1>>& scales,
+                  const std::optional<Host<const float, 1>>& bias, bool gated, bool, int) const {
+    const int64_t columns = gated ? 2 * out.size(1) : out.size(1);
+    require_panels("linear", panels, scales, columns, x.size(1));
+    require(x.size(0) == out.size(0), "linear: x and out must have as many rows");
+    require(!bias || bias->size(0) == columns, "linear: bias must be [N]");
+  }
+};
+
 struct CheckLinear {
   void operator()(Tensor<float, 2> out, Tensor<const float, 2> x, const Stored<3>& panels,
                   const std::optional<Host<const float, 1>>& scales,
                   const std::optional<Host<const float, 1>>& bias, int) const {
-    require_panels("linear", panels, scales, out.size(1), x.size(1));
-    require(x.size(0) == out.size(0), "linear: x and out must have as many rows");
-    require(!bias || bias->size(0) == out.size(1), "linear: bias must be [N]");
+    CheckProduct()(out, x, panels, scales, bias, false, false, 1);
   }
 };
 
@@ -128,6 +137,7 @@ void def(py::module_& module, const char* name, void (*op)(Args...)) {
 void bind_cpu(py::module_& module, const CpuOps& ops) {
   def(module, "merge_states_cpu", ops.merge_states);
   def<CheckLinear>(module, "linear_cpu", ops.linear);
+  def<CheckProduct>(module, "product_cpu", ops.product);
   def<CheckPack>(module, "pack_weight_cpu", ops.pack_weight);
   def(module, "rms_norm_cpu", ops.rms_norm);
   def(module, "layer_norm_cpu", ops.layer_norm);

@@ -43,6 +43,12 @@ struct CpuOps {
   void (*linear)(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
                  std::optional<Tensor<const float, 1>> scales,
                  std::optional<Tensor<const float, 1>> bias, int num_threads);
+  // linear, or with it silu_mul of a weight [2 * columns, depth]; otherwise, where it accumulates,
+  // added to what is in out. What a decode step is made of, here to be tested alone.
+  void (*product)(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+                  std::optional<Tensor<const float, 1>> scales,
+                  std::optional<Tensor<const float, 1>> bias, bool gated, bool accumulate,
+                  int num_threads);
   void (*pack_weight)(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
                       int num_threads);
   void (*rms_norm)(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,

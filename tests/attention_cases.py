@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from t2engine.ops import empty_vectors, flat_vectors, store_vectors
+from t2engine.ops.store_vectors import Vectors
 from tests.cases import Case, Inputs, normal
 
 
@@ -23,7 +25,7 @@ def spans_of(lengths: tuple[int, ...], gap: int) -> Tensor:
 
 def store(g: torch.Generator, num_kv_heads: int, spans: Tensor, gap: int, head_dim: int) -> Tensor:
     """Keys or values [H_kv, P, D], nan outside the spans."""
-    length = int(spans.max()) + gap if len(spans) else gap
+    length = int(spans.max()) + gap if len(spans) else max(gap, 1)
     used = torch.zeros(length, dtype=torch.bool)
     for start, stop in spans.tolist():
         used[start:stop] = True
@@ -97,6 +99,92 @@ SHARED_PREFIX_ATTENTION_AT_SCALE = [
     SharedPrefixCase((1024,), (2048,), 8, 2, 64),
     SharedPrefixCase((64,), (0,), 12, 4, 64, 512),
     SharedPrefixCase((256,), (16,), 4, 2, 32, 32),
+]
+
+
+def stored(vectors: Tensor, dtype: torch.dtype) -> Vectors:
+    """The vectors [..., D] in a store of this type."""
+    store = empty_vectors(*vectors.shape, dtype=dtype)
+    count = vectors.shape[:-1].numel()
+    rows = vectors.reshape(count, vectors.shape[-1])
+    store_vectors(flat_vectors(store), torch.arange(count), rows, backend="torch")
+    return store
+
+
+@dataclass(frozen=True)
+class TreeCase(Case):
+    """Segments (first row, end row, columns), depth first."""
+
+    segments: tuple[tuple[int, int, int], ...]
+    rows: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_suffix: int = 0
+    dtype: torch.dtype = torch.float32
+    sharpness: float = 1.0
+
+    def inputs(self, device: str = "cpu") -> Inputs:
+        lengths = tuple(columns for *_, columns in self.segments)
+        flat = SharedPrefixCase(
+            *((self.rows,), (0,), self.num_heads, self.num_kv_heads, self.head_dim),
+            *(self.max_suffix, self.sharpness),
+        )
+        q, _, _, _, _, *suffix, row_slot, suffix_len, scale = flat.inputs(device)
+        g, spans = self.generator(), spans_of(lengths, gap=1)
+        prefix = [store(g, self.num_kv_heads, spans, 1, self.head_dim) for _ in range(2)]
+        rows = torch.tensor([segment[:2] for segment in self.segments], dtype=torch.int64)
+        k, v, own_k, own_v = (stored(x.to(device), self.dtype) for x in (*prefix, *suffix))
+        own = (own_k, own_v, row_slot, suffix_len)
+        return (q, k, v, spans.to(device), rows.view(-1, 2).to(device), *own, scale)
+
+    def take(self, inputs: Inputs, rows: list[int]) -> Inputs:
+        """Each of these rows with its own list of segments, as if it shared none."""
+        q, k, v, spans, seen_by, own_k, own_v, row_slot, suffix_len, scale = inputs
+        own = [
+            (i, m)
+            for i, row in enumerate(rows)
+            for m, (first, end) in enumerate(seen_by.tolist())
+            if first <= row < end
+        ]
+        alone = torch.tensor([(i, i + 1) for i, _ in own], dtype=torch.int64).view(-1, 2)
+        columns = spans[[m for _, m in own]]
+        return (
+            q[rows],
+            k,
+            v,
+            columns,
+            alone,
+            own_k,
+            own_v,
+            row_slot[rows],
+            suffix_len[rows],
+            scale,
+        )
+
+
+DTYPES = (torch.float32, torch.bfloat16, torch.int8)
+TWO_LEVELS = ((0, 40, 384), (0, 25, 768), (0, 10, 17), (10, 25, 1024), (11, 12, 5), (25, 38, 130))
+TREE_ATTENTION = [
+    *(TreeCase(TWO_LEVELS, 40, 6, 2, 64, 33, dtype) for dtype in DTYPES),
+    *(
+        TreeCase(((0, 9, 128), (2, 7, 37)), 9, 3, 1, D, 19, d)
+        for D in (8, 40, 80, 128)
+        for d in DTYPES
+    ),
+    *(TreeCase(((0, 9, 256), (3, 9, 99)), 9, *heads, 32, 17) for heads in HEAD_LAYOUTS),
+    TreeCase((), 3, 4, 2, 16, 5),  # no segments: suffixes alone
+    TreeCase((), 0, 4, 2, 16),
+    TreeCase(((0, 3, 0), (0, 2, 5)), 3, 4, 2, 16),  # an empty segment, and a row without keys
+    TreeCase(((1, 2, 130),), 4, 4, 2, 16, 3),  # rows without a prefix around one with
+    TreeCase(tuple((i, i + 2, 128) for i in range(0, 200, 2)), 200, 6, 2, 16, 5),
+    TreeCase(((0, 300, 2048), (0, 150, 128), (150, 300, 1)), 300, 2, 1, 16, 3),
+    TreeCase(((0, 6, 256),), 6, 4, 2, 64, 50, torch.int8, sharpness=30.0),
+]
+TREE_ATTENTION_AT_SCALE = [
+    *(TreeCase(((0, 64, 4096),), 64, 12, 4, 64, 32, dtype) for dtype in DTYPES),
+    *(TreeCase(((0, 4, 4096),), 4, 12, 4, 64, 0, dtype) for dtype in DTYPES),
+    TreeCase(((0, 64, 1024), *((8 * i, 8 * i + 8, 512) for i in range(8))), 64, 12, 4, 64, 32),
 ]
 
 

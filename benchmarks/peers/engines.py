@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OURS = "t2"
+LLAMA_CPP = "llama_cpp"
+EQUAL_BYTES = {"float32": "f32", "bfloat16": "f16", "float16": "f16", "int8": "q8_0"}  # its weights
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Engine:
 
 ENGINES = {
     OURS: Engine("t2", "t2engine", ("float32", "bfloat16", "float16", "int8")),
-    "llama_cpp": Engine("llama_cpp", "llama.cpp", ("f32", "f16", "q8_0")),
+    LLAMA_CPP: Engine("llama_cpp", "llama.cpp", ("f32", "f16", "q8_0")),
     "openvino": Engine("openvino_genai", "OpenVINO", ("default", "f32", "f32-f32", "int8")),
     "transformers": Engine("transformers_", "transformers", ("float32", "bfloat16")),
     "torch": Engine("plain_torch", "torch, shared prefix", ("float32", "bfloat16")),
@@ -32,10 +34,6 @@ class Column:
 
     def __str__(self) -> str:
         return f"{self.engine}:{self.precision}"
-
-    @property
-    def title(self) -> str:
-        return f"{ENGINES[self.engine].title} {self.precision}"
 
     @property
     def module(self) -> str:

@@ -1,8 +1,8 @@
 """OpenVINO GenAI: LLMPipeline on the CPU, which batches continuously and caches prefixes.
 
 A fresh prompt is prefilled by a call for one token, and is then in the prefix cache; decode seconds
-are those of the call for all tokens less a call for one token, both on the cached prompt. The modes
-ask for k return sequences, or for k equal prompts (which draw equal samples: the work is the same).
+are those of the call for all tokens less the faster of two for one, all on the cached prompt. The
+modes ask for k return sequences, or for k equal prompts, which draw equal samples with equal work.
 
 Precisions: "default" is the plugin's own choice (bfloat16 where the CPU has it, else float32) with
 its 8-bit cache; "f32" asks for float32 arithmetic, the cache still in 8 bits; "f32-f32" also for a
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.peers.protocol import RefusedError, Timing, serve
 
+ATTEMPTS = 3  # at a call that takes longer for all tokens than for one
 MODES = ("return sequences", "equal prompts")
 PRECISIONS = {  # weights as exported, properties of the plugin
     "default": ("fp32", {}),
@@ -85,9 +86,13 @@ class OpenVINO:
         self, prompt_ids: list[int], num_samples: int, new_tokens: int, seed: int, mode: str
     ) -> Timing:
         prefill = self.generate(prompt_ids, 1, 1, seed, mode)
-        one = self.generate(prompt_ids, num_samples, 1, seed, mode)
-        whole = self.generate(prompt_ids, num_samples, new_tokens, seed, mode)
-        return Timing(prefill, whole - one, num_samples * (new_tokens - 1))
+        for _ in range(ATTEMPTS):
+            # The first call may grow the cache; an interruption of it would flatter what is left.
+            one = min(self.generate(prompt_ids, num_samples, 1, seed, mode) for _ in range(2))
+            whole = self.generate(prompt_ids, num_samples, new_tokens, seed, mode)
+            if whole > one:
+                return Timing(prefill, whole - one, num_samples * (new_tokens - 1))
+        raise RefusedError(f"a call for 1 token took {one:.3f} s, for all {whole:.3f} s: noise")
 
     def generate(
         self, prompt_ids: list[int], num_samples: int, new_tokens: int, seed: int, mode: str

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.cells import Cell
-from benchmarks.peers.engines import OURS, Column
+from benchmarks.peers.engines import EQUAL_BYTES, LLAMA_CPP, OURS, Column
 from benchmarks.peers.floor import (
     WEIGHT_BYTES,
     Rates,
@@ -23,6 +23,8 @@ from benchmarks.peers.floor import (
 )
 from t2engine.schema import ModelConfig
 
+GEMMS = ("gemm_linear", "gemm_torch")  # in float32
+READS = ("read_sum", "read_dot", "read_linear")
 Call = dict[str, Any]  # a Timing, its mode, and its tokens per second
 
 
@@ -49,8 +51,8 @@ class CellRecord:
         if not self.rates:
             return None
         return Rates(
-            statistics.median(max(r["gemm_linear"], r["gemm_torch"]) for r in self.rates),
-            statistics.median(max(r["read_sum"], r["read_linear"]) for r in self.rates),
+            statistics.median(max(r[name] for name in GEMMS) for r in self.rates),
+            statistics.median(max(r[name] for name in READS) for r in self.rates),
         )
 
 
@@ -74,6 +76,8 @@ def summary(record: CellRecord, columns: list[Column], config: ModelConfig) -> d
             continue
         ours = engines[str(column)]
         ours["over_best_peer"] = rate / measured[best_peer] if best_peer else None
+        equal = measured.get(str(Column(LLAMA_CPP, EQUAL_BYTES[column.precision])))
+        ours["over_llama_cpp"] = rate / equal if equal else None
         if column.precision in floors:
             floor = floors[column.precision]
             ours["share_of_floor"] = rate / floor["decode_tokens_per_second"]

@@ -13,12 +13,21 @@ from typing import Any
 from benchmarks.peers.engines import ENGINES, OURS, parse_columns
 
 MISSING = "-"
+HEADS = {  # of our ratios
+    "over_best_peer": "over the best peer",
+    "over_llama_cpp": "over llama.cpp, equal bytes a weight",
+    "share_of_floor": "share of the floor",
+    "prefill_share_of_floor": "prefill, share of the floor",
+}
 
 
 def show(record: dict[str, Any]) -> str:
     cells = record["cells"]
     parts = ["Decode, tokens per second", decode_table(cells)]
-    parts += ["Ours: over the best peer, and share of the floor", ratio_table(cells)]
+    parts += [
+        "Ours beside the best peer, and the floor at its own bytes a weight",
+        ratio_table(cells),
+    ]
     parts += ["Prefill, seconds", prefill_table(cells)]
     notes = sorted(
         {
@@ -32,42 +41,46 @@ def show(record: dict[str, Any]) -> str:
 
 
 def decode_table(cells: list[dict[str, Any]]) -> str:
-    names = list(cells[0]["engines"])
-    rows = [["P, k, S", *map(heading, names), "floor float32"]]
+    return engines_table(cells, "decode_tokens_per_second", "{:.0f}")
+
+
+def prefill_table(cells: list[dict[str, Any]]) -> str:
+    return engines_table(cells, "prefill_seconds", "{:.3f}")
+
+
+def engines_table(cells: list[dict[str, Any]], quantity: str, form: str) -> str:
+    """A column for each engine, its precisions side by side."""
+    groups: dict[str, list[str]] = {}
+    for name in cells[0]["engines"]:
+        groups.setdefault(name.partition(":")[0], []).append(name)
+    rows = [["P, k, S", *(heads(names) for names in groups.values()), "floor, float32"]]
     for cell in cells:
-        rates = [cell["engines"][name]["decode_tokens_per_second"] for name in names]
-        floor = cell["floors"].get("float32", {}).get("decode_tokens_per_second")
-        rows.append([shape(cell), *(number(x, "{:.0f}") for x in (*rates, floor))])
+        row = [shape(cell)]
+        for names in groups.values():
+            values = (number(cell["engines"][name][quantity], form) for name in names)
+            row.append(" / ".join(values))
+        floor = cell["floors"].get("float32", {})
+        rows.append([*row, number(floor.get(quantity), form)])
     return markdown(rows)
 
 
 def ratio_table(cells: list[dict[str, Any]]) -> str:
     names = [name for name in cells[0]["engines"] if name.partition(":")[0] == OURS]
-    heads = [head for name in names for head in (f"{heading(name)} / peer", "/ floor")]
-    rows = [["P, k, S", "best peer", *heads]]
+    rows = [["P, k, S", "ours", *HEADS.values(), "best peer"]]
     for cell in cells:
-        row = [shape(cell), heading(cell["best_peer"]) if cell["best_peer"] else MISSING]
+        best = heads([cell["best_peer"]]) if cell["best_peer"] else MISSING
         for name in names:
             engine = cell["engines"][name]
-            row.append(number(engine.get("over_best_peer"), "{:.2f}x"))
-            row.append(number(engine.get("share_of_floor"), "{:.0%}"))
-        rows.append(row)
+            if engine["decode_tokens_per_second"] is not None:
+                shares = [number(engine.get(key), "{:.2f}") for key in HEADS]
+                rows.append([shape(cell), name.partition(":")[2], *shares, best])
     return markdown(rows)
 
 
-def prefill_table(cells: list[dict[str, Any]]) -> str:
-    names = list(cells[0]["engines"])
-    rows = [["P, k, S", *map(heading, names), "floor float32"]]
-    for cell in cells:
-        seconds = [cell["engines"][name]["prefill_seconds"] for name in names]
-        floor = cell["floors"].get("float32", {}).get("prefill_seconds")
-        rows.append([shape(cell), *(number(x, "{:.3f}") for x in (*seconds, floor))])
-    return markdown(rows)
-
-
-def heading(name: str) -> str:
-    [column] = parse_columns(name)
-    return f"{ENGINES[column.engine].title} {column.precision}"
+def heads(names: list[str]) -> str:
+    columns = [column for name in names for column in parse_columns(name)]
+    precisions = " / ".join(column.precision for column in columns)
+    return f"{ENGINES[columns[0].engine].title} ({precisions})"
 
 
 def shape(cell: dict[str, Any]) -> str:

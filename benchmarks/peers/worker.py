@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import selectors
 import signal
 import subprocess
@@ -54,6 +56,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
+            start_new_session=True,  # so that it ends with what it started
         )
         self.answer()
         self.exchange(self.load)
@@ -93,7 +96,8 @@ class Worker:
     def stop(self) -> None:
         if self.process is None:
             return
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
         self.errors.close()
         self.process = None

@@ -14,6 +14,10 @@ void merge_states(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float
 void linear(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
             std::optional<Tensor<const float, 1>> scales,
             std::optional<Tensor<const float, 1>> bias, int num_threads);
+void product(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
+             std::optional<Tensor<const float, 1>> scales,
+             std::optional<Tensor<const float, 1>> bias, bool gated, bool accumulate,
+             int num_threads);
 void pack_weight(Stored<3> panels, std::optional<Tensor<float, 1>> scales, Stored<2> weight,
                  int num_threads);
 void rms_norm(Tensor<float, 2> out, Tensor<const float, 2> x, Tensor<const float, 1> weight,

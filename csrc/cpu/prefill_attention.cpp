@@ -1,8 +1,8 @@
 // C++ backend of t2engine/ops/prefill_attention.py.
 #include <vector>
 
-#include "attention.h"
 #include "ops.h"
+#include "strips.h"
 
 namespace t2::T2_ISA {
 namespace {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "attention.h"
+#include "few_queries.h"
 
 namespace t2::T2_ISA {
 
@@ -74,7 +75,7 @@ class RowAttention {
  public:
   static int64_t scratch(int64_t sharers, int64_t head_dim) {
     const int64_t width = round_up(head_dim);
-    return sharers * (2 * width + kKeyBlock) + 2 * kKeyBlock * width;
+    return sharers * (2 * width + kKeyBlock) + kFewKeys * width;
   }
 
   RowAttention(int64_t sharers, int64_t head_dim, float scale, Scratch& scratch)
@@ -85,8 +86,7 @@ class RowAttention {
         queries_(scratch.take(sharers * width_)),
         out_(scratch.take(sharers * width_)),
         scores_(scratch.take(sharers * kKeyBlock)),
-        keys_(scratch.take(kKeyBlock * width_)),
-        values_(scratch.take(kKeyBlock * width_)) {}
+        wide_(scratch.take(kFewKeys * width_)) {}
 
   // out [sharers, head_dim] before the division by sum; top (in powers of two) and sum [sharers].
   // next: keys that will be asked for after these.
@@ -109,15 +109,18 @@ class RowAttention {
       const int64_t count = std::min(kKeyBlock, own.count - first);
       const Vectors stored_values = own.values.from(first);
       const Vectors after = own.count - first > kKeyBlock ? own.keys.from(first + kKeyBlock) : next;
-      const float* ahead = after.address();
-      score(own.keys.from(first).widen(count, width_, keys_), stored_values.address(), count);
-      const float* values = stored_values.widen(count, width_, values_);
+      score(own.keys.from(first), stored_values, count);
       for (int64_t i = 0; i < sharers_; ++i) {
         const float factor = weigh_keys(scores_ + i * kKeyBlock, round_up(count), top[i], sum[i]);
         for (int64_t d = 0; first > 0 && d < width_; ++d) wide_out[i * width_ + d] *= factor;
       }
-      add_values(Weights{scores_, kKeyBlock, 1}, values, ahead, sharers_, width_, count, wide_out,
-                 first > 0);
+      const int64_t step = stored_values.in_place(width_) ? count : kFewKeys;
+      for (int64_t key = 0; key < count; key += step) {
+        const int64_t some = std::min(step, count - key);
+        const float* values = stored_values.from(key).widen(some, width_, wide_);
+        add_values(Weights{scores_ + key, kKeyBlock, 1}, values, after.from(key), sharers_, width_,
+                   some, wide_out, first + key > 0);
+      }
     }
     for (int64_t i = 0; wide_out == out_ && i < sharers_; ++i) {
       std::copy_n(out_ + i * width_, head_dim_, out + i * head_dim_);
@@ -129,17 +132,18 @@ class RowAttention {
 
   // Scores of `count` keys by every sharer, kNothing up to a multiple of kLanes. The values are
   // fetched meanwhile: they are what is needed next.
-  void score(const float* keys, const float* values, int64_t count) const {
+  void score(const Vectors& keys, const Vectors& values, int64_t count) const {
+    const int64_t row_bytes = head_dim_ * size_of(values.dtype);
     for (int64_t key = 0; key < round_up(count); key += kWidth) {
       const int64_t some = std::min<int64_t>(kWidth, count - key);
-      for (int64_t i = 0; i < some * width_; i += kLanes) {
-        __builtin_prefetch(values + key * width_ + i);
+      for (int64_t line = 0; line < some * row_bytes; line += kLine) {
+        __builtin_prefetch(values.data + key * row_bytes + line);
       }
+      const float* wide = some > 0 ? keys.from(key).widen(some, width_, wide_) : nullptr;
       for (int64_t i = 0; i < sharers_; ++i) {
         float* to = scores_ + i * kKeyBlock + key;
         store(to, some > 0
-                      ? add(score_keys(queries_ + i * width_, keys + key * width_, some, width_),
-                            absent(some))
+                      ? add(score_keys(queries_ + i * width_, wide, some, width_), absent(some))
                       : absent(0));
       }
     }
@@ -147,7 +151,7 @@ class RowAttention {
 
   int64_t sharers_, head_dim_, width_;
   float scale_;
-  float *queries_, *out_, *scores_, *keys_, *values_;
+  float *queries_, *out_, *scores_, *wide_;  // wide_: a few keys or values, to stay in L1
 };
 
 }  // namespace t2::T2_ISA

@@ -7,6 +7,7 @@ InstructionSet entry(const char* name) {
   static const CpuOps ops{
       merge_states,
       linear,
+      product,
       pack_weight,
       rms_norm,
       layer_norm,

@@ -19,7 +19,9 @@ inline int64_t whole_lines(int64_t floats) {
 
 inline bool has_codes(const Decoder& model) {
   for (const DecoderLayer& layer : model.layers) {
-    if (layer.qkv.dtype == Dtype::kInt8) return true;
+    for (const Matrix& weight : {layer.qkv, layer.out, layer.up, layer.down}) {
+      if (weight.dtype == Dtype::kInt8) return true;
+    }
   }
   return model.lm_head.dtype == Dtype::kInt8;
 }

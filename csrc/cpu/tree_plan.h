@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "attention.h"
+#include "strips.h"
 
 namespace t2::T2_ISA {
 

@@ -132,7 +132,7 @@ class Transformer:
 
     def embed_rows(self, tokens: Tensor) -> Tensor:
         if self.embed is None:
-            return self.lm_head.weight.rows(tokens)
+            return self.lm_head.weight.rows(tokens).float()
         return self.embed[tokens].float()
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -69,9 +69,10 @@ def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:
     largest = rows.abs().amax(1)  # nan where a row has one
     finite = largest.isfinite()
     largest = torch.where(finite & (largest >= SMALLEST), largest, 0)
-    inverse = torch.where(largest > 0, MAX_CODE / largest, 0)
+    # Of two tensors: torch would multiply by the reciprocal of one, which rounds twice.
+    inverse = torch.where(largest > 0, torch.full_like(largest, MAX_CODE) / largest, 0)
     codes = torch.round(rows.nan_to_num(0, 0, 0) * inverse[:, None]).to(torch.int8)
-    return codes, torch.where(finite, largest / MAX_CODE, torch.nan)
+    return codes, torch.where(finite, largest / torch.full_like(largest, MAX_CODE), torch.nan)
 
 
 def pack_weight(weight: Tensor, dtype: torch.dtype = torch.float32) -> PackedWeight:

@@ -61,12 +61,13 @@ def cost(
     scale: float,
 ) -> Cost:
     _, H, D = q.shape
+    P = k.shape[1]
     num_queries = query_bounds.diff()  # [G]
     before = torch.cat([spans.new_zeros(1), (spans[:, 1] - spans[:, 0]).cumsum(0)])  # [M + 1]
     num_keys = before[span_bounds].diff()  # [G]
     skipped = num_queries * (num_queries - 1) // 2  # pairs above the diagonal
     pairs = int((num_queries * num_keys - skipped).sum())
-    key_bytes = (k.nbytes + v.nbytes) // max(1, k.shape[1])  # of all key heads
+    key_bytes = (k.nbytes + v.nbytes) // max(1, P)  # of all key heads
     return Cost(flops=4 * H * D * pairs, bytes=2 * q.nbytes + key_bytes * int(num_keys.sum()))
 
 

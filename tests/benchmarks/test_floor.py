@@ -66,8 +66,8 @@ def test_steps_count_what_the_meter_counts(cell):
     meter = metering.Meter(SMALL, cell.num_samples)
     meter.decode(
         samples=np.arange(cell.num_samples),
-        row_bounds=np.array([0, cell.num_samples]),
-        prefix_len=np.array([cell.prompt_len]),
+        segment_len=np.array([cell.prompt_len]),
+        segment_rows=np.array([[0, cell.num_samples]]),
         suffix_len=np.ones(cell.num_samples, np.int64),
         num_steps=cell.new_tokens,
         seconds=1.0,

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.peers import model as models
-from benchmarks.peers import table
+from benchmarks.peers import rates, table
 from benchmarks.peers.cells import Cell, parse_cell
 from benchmarks.peers.engines import ALL, Column, parse_columns
 from benchmarks.peers.plain_torch import PlainTorch
 from benchmarks.peers.protocol import RefusedError
-from benchmarks.peers.record import CellRecord, summary
+from benchmarks.peers.record import GEMMS, READS, CellRecord, summary
 from benchmarks.peers.worker import Worker
 from t2engine.model.config import read_config
 from t2engine.ops import linear
@@ -116,8 +116,9 @@ def test_figures_are_medians_and_ratios_of_them(model_dir):
     record = CellRecord(Cell(128, 8, 64))
     record.warm_up = {OURS: [call(1, "slow"), call(2, "fast")]}
     record.calls = {OURS: [call(30), call(10), call(20)], PEER: [call(5), call(4), call(6)]}
-    rates = {"gemm_linear": 1e9, "gemm_torch": 2e9, "read_sum": 4e9, "read_linear": 3e9}
-    record.rates = [rates]
+    found_rates = {"gemm_linear": 1e9, "gemm_torch": 2e9, "read_sum": 4e9}
+    found_rates |= {"read_dot": 2e9, "read_linear": 3e9}
+    record.rates = [found_rates]
     missing = Column("transformers", "float32")
     record.why_not = {missing: "not installed"}
     found = summary(record, [OURS, PEER, missing], read_config(model_dir))
@@ -132,5 +133,15 @@ def test_figures_are_medians_and_ratios_of_them(model_dir):
     assert ours["share_of_floor"] == 20 / floor
     assert found["engines"][str(missing)]["decode_tokens_per_second"] is None
     shown = table.show({"cells": [found]})
-    assert "4.00x" in shown
+    assert "| 4.00 |" in shown
     assert "transformers:float32: not installed" in shown
+
+
+def test_rates_are_measured(model_dir, monkeypatch):
+    require("cpp", linear.why_not("cpp"))
+    sizes = {"READ_ELEMENTS": 2**20, "PIECE": 2**18, "SECONDS": 0.0, "CALLS": 1}
+    for name, size in sizes.items():
+        monkeypatch.setattr(rates, name, size)
+    measured = rates.RateMeter(read_config(model_dir), 1).measure()
+    assert set(measured) > {*GEMMS, *READS}
+    assert all(0 < rate < 1e15 for rate in measured.values())

@@ -7,13 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear as torch_linear
 
-from t2engine.ops import linear, pack_strips, pack_weight
+from t2engine.ops import linear, pack_strips, pack_weight, silu_mul
 from t2engine.ops._packed_weight import WEIGHT_DTYPES, quantize
 from tests.backends import assert_close, run_cpu, to_float64
 from tests.cases import LINEAR, LinearCase
 
 INT8 = [case for case in LINEAR if case.dtype == torch.int8]
 dtypes = pytest.mark.parametrize("dtype", WEIGHT_DTYPES, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("case", LINEAR, ids=str)
@@ -50,6 +55,35 @@ def test_stored_halves_are_those_values_in_float32(dtype, rows, native):
     for isa in native.supported_isas:
         (got,) = run_cpu(native, isa, linear, (x, halves, None))
         assert torch.equal(got, *run_cpu(native, isa, linear, (x, floats, None)))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 13, 80])
+@dtypes
+def test_a_product_added_to_what_is_there_is_linear_and_an_addition(dtype, rows, bias, native):
+    inputs = LinearCase(rows, 130, 75, bias, dtype).inputs()
+    for isa in native.supported_isas:
+        there = torch.randn(rows, 75)
+        want = there + run_cpu(native, isa, linear, inputs)[0]
+        for threads in (1, 3):
+            out = there.clone()
+            getattr(native, isa).product_cpu(out, *linear.lower(*inputs), False, True, threads)
+            assert torch.equal(out, want)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("width", [1, 16, 40, 250])
+@pytest.mark.parametrize("rows", [0, 1, 13, 80])
+@dtypes
+def test_a_gated_product_is_linear_and_silu_mul(dtype, rows, width, bias, native):
+    """Widths that end inside a panel too, where the second half of the weight begins."""
+    inputs = LinearCase(rows, 130, 2 * width, bias, dtype).inputs()
+    for isa in native.supported_isas:
+        want = run_cpu(native, isa, silu_mul, run_cpu(native, isa, linear, inputs))[0]
+        for threads in (1, 3):
+            out = torch.empty(rows, width)
+            getattr(native, isa).product_cpu(out, *linear.lower(*inputs), True, False, threads)
+            assert torch.equal(out, want)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 64, 1031])

@@ -136,7 +136,9 @@ Ints load_codes(const int16_t* quad, int part) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quad + Step * 32) + part);
 }
 inline Ints dot(Ints sum, Ints x, Ints weight) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(x, weight));
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, weight));
+  asm("" : "+x"(sum));  // or the compiler adds two products first, and runs out of registers
+  return sum;
 }
 
 }  // namespace t2::avx2

@@ -32,7 +32,9 @@ Ints load_codes(const int16_t* quad, int) {
   return _mm512_loadu_si512(quad + Step * 32);
 }
 inline Ints dot(Ints sum, Ints x, Ints weight) {
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(x, weight));
+  sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x, weight));
+  asm("" : "+v"(sum));  // or the compiler adds two products first, and runs out of registers
+  return sum;
 }
 
 }  // namespace t2::avx512
