@@ -30,6 +30,4 @@ def map_bytes(file: IO[bytes], start: int, count: int) -> Tensor | None:
     offset = start % mmap.ALLOCATIONGRANULARITY
     # A copy on write, so that torch may hand out a tensor that can be written to.
     pages = mmap.mmap(file.fileno(), offset + count, access=mmap.ACCESS_COPY, offset=start - offset)
-    if hasattr(mmap, "MADV_WILLNEED"):
-        pages.madvise(mmap.MADV_WILLNEED)  # read ahead, where the file is not in memory yet
     return torch.frombuffer(pages, dtype=torch.uint8, count=count, offset=offset)

@@ -44,6 +44,7 @@ from t2engine.ops import PANEL, QUAD, PackedWeight, packed_shapes
 
 VERSION = 1
 PAGE_BYTES = 4096
+READ_BYTES = 1 << 21  # of data, read and summed at a time: stays in a core's cache
 ALIGNMENT = 64  # a cache line, and the widest register
 SAMPLE_BYTES = 256  # of each stored tensor, at its beginning, middle and end
 PAGE_MARK = 0x9E3779B97F4A7C15  # odd: what page i's sum starts from is i + 1 times this, never 0
@@ -162,8 +163,8 @@ def read(path: Path, files: WeightFiles, layout: Layout, threads: int) -> Packed
                     raise UnusableError(wrong)
             data = map_bytes(file, layout.data_start, layout.data_bytes)
             file.seek(layout.sums_start)
-            wanted = page_sums(data, threads).tobytes() if data is not None else b""
-            if data is None or file.read(len(wanted) + 1) != wanted:
+            sums = file.read(layout.data_bytes // PAGE_BYTES * 8 + 1)  # one more is one too many
+            if data is None or sums != page_sums(file, layout, threads):
                 raise UnusableError("is damaged")
     except FileNotFoundError:
         raise
@@ -186,7 +187,7 @@ def write(file: IO[bytes], files: WeightFiles, layout: Layout, dtype: str, threa
     if data is None:
         raise OSError(None, "the file was cut short by another process")
     file.seek(layout.sums_start)
-    file.write(page_sums(data, threads).tobytes())
+    file.write(page_sums(file, layout, threads))
     file.flush()
     return data
 
@@ -262,13 +263,24 @@ def identity(files: WeightFiles) -> dict[str, object]:
     }
 
 
-def page_sums(data: Tensor, threads: int) -> NDArray[np.uint64]:
-    """A sum for each page, of its 64-bit words and its number. [data_bytes / PAGE_BYTES]"""
-    words = data.numpy().view(np.uint64).reshape(-1, PAGE_BYTES // 8)
-    parts = np.array_split(words, min(threads, len(words)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        sums = np.concatenate([*pool.map(lambda part: part.sum(axis=1), parts)])
-    return sums + np.arange(1, len(sums) + 1, dtype=np.uint64) * np.uint64(PAGE_MARK)
+def page_sums(file: IO[bytes], layout: Layout, threads: int) -> bytes:
+    """A sum for each page of the data, of its 64-bit words and its number: 8 bytes each.
+
+    The data is read, not looked at where it is mapped: from a disk that is several times faster.
+    """
+
+    def sums(start: int) -> NDArray[np.uint64]:
+        words = np.zeros(min(READ_BYTES, layout.data_bytes - start) // 8, np.uint64)
+        os.preadv(file.fileno(), [words.data], layout.data_start + start)
+        first = start // PAGE_BYTES + 1
+        marks = np.arange(first, first + len(words) * 8 // PAGE_BYTES, dtype=np.uint64)
+        found: NDArray[np.uint64] = words.reshape(-1, PAGE_BYTES // 8).sum(axis=1)
+        return found + marks * np.uint64(PAGE_MARK)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return b"".join(
+            x.tobytes() for x in pool.map(sums, range(0, layout.data_bytes, READ_BYTES))
+        )
 
 
 def round_up(size: int, multiple: int) -> int:
