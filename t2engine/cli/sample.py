@@ -36,6 +36,9 @@ def sample(
         int | None, typer.Option(help="Log-probabilities: of the drawn token and this many more.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    packed_cache: Annotated[
+        bool, typer.Option(help="Keep the packed weights beside the model for the next load.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the samples here, as JSON lines.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one prompt a line.")] = False,
 ) -> None:
@@ -65,7 +68,7 @@ def sample(
     from t2engine.reports.files import write_text
     from t2engine.reports.samples import print_samples
 
-    llm = LLM(model, threads=threads)
+    llm = LLM(model, threads=threads, packed_cache=packed_cache)
     texts = sys.stdin.read().splitlines() if prompts == ["-"] else prompts
     outputs = llm.generate(texts, params)
     lines = [json.dumps(asdict(output), ensure_ascii=False) for output in outputs]

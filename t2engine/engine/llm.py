@@ -36,6 +36,7 @@ from t2engine.engine.sampling import needs_every_token
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
+from t2engine.model.packed_file import open_packed
 from t2engine.model.tokenizer import read_tokenizer
 from t2engine.model.transformer import Transformer
 from t2engine.model.weights import open_weights
@@ -66,6 +67,7 @@ class LLM:
     threads: of the kernels; None takes torch.get_num_threads().
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
+    packed_cache: keep the packed weights in a file beside the model, for the next load to map.
     Raises: ValueError naming what was wrong, before any weight is read.
     """
 
@@ -79,6 +81,7 @@ class LLM:
         threads: int | None = None,
         max_num_seqs: int = 256,
         memory_limit: int | None = None,
+        packed_cache: bool = False,
     ) -> None:
         require(device in DEVICES, f"device must be one of {', '.join(DEVICES)}, got {device!r}")
         require(dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -93,16 +96,17 @@ class LLM:
         self.generation = read_generation_config(self.model_dir)
         self.tokenizer = read_tokenizer(self.model_dir, self.config.vocab_size)
         self.intake = Intake(self.config, self.tokenizer, self.generation.eos_token_ids)
-        weights = open_weights(self.model_dir, self.config)
+        files = open_weights(self.model_dir, self.config)
         self.threads = threads or torch.get_num_threads()
         self.max_num_seqs = max_num_seqs
         self.memory_limit = memory_limit
         self.precision = Precision(
-            weights.dtype if dtype == "auto" else dtype,
+            files.dtype if dtype == "auto" else dtype,
             "float32" if kv_cache_dtype == "auto" else kv_cache_dtype,
         )
         self.refuse_weights_that_cannot_fit()
-        self.model = Transformer(self.config, weights, self.threads, self.precision)
+        source = open_packed(files, self.precision.weights, self.threads) if packed_cache else files
+        self.model = Transformer(self.config, source, self.threads, self.precision)
         self.native = NativeModel(self.model)
         return_free_memory()  # what packing the weights took
 
@@ -250,7 +254,7 @@ class LLM:
         """Bytes for everything but the weights, which are there already."""
         if self.memory_limit is not None:
             return self.memory_limit - self.model.nbytes
-        return int(available_bytes() * SHARE_OF_AVAILABLE)
+        return int(available_bytes(self.model.mapped_bytes) * SHARE_OF_AVAILABLE)
 
 
 def wishes(requests: Sequence[Request]) -> list[Wish]:

@@ -127,14 +127,17 @@ def return_free_memory() -> None:
         trim(0)
 
 
-def available_bytes() -> int:
-    """Memory this process may still take: the machine's, or its control group's where less."""
+def available_bytes(mapped_bytes: int = 0) -> int:
+    """Memory this process may still take: the machine's, or its control group's where less.
+
+    mapped_bytes: of files, which the system counts as free (it could take them back), and we need.
+    """
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
+                free = max(0, int(line.split()[1]) * 1024 - mapped_bytes)
     group = Path("/sys/fs/cgroup")
     limit, used = group / "memory.max", group / "memory.current"
     if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":

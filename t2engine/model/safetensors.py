@@ -1,8 +1,8 @@
-"""Where each tensor of a safetensors file lies, and plain reads of its rows.
+"""Where each tensor of a safetensors file lies, and its rows, looked at in the mapped file.
 
 A file is 8 bytes of little-endian header length, that many bytes of JSON, and the data, which the
-tensors must cover without a gap or an overlap. Reads go through `readinto` and a small buffer:
-mapped pages would count as this process's memory and hold the file twice.
+tensors must cover without a gap or an overlap. Only the rows asked for are mapped, and only while
+they are looked at: their pages count as this process's memory, which must not hold the file twice.
 
 Units:  offsets and sizes are in bytes.
 Raises: ValueError naming the file, the tensor, what was expected and what was found.
@@ -11,7 +11,6 @@ Source: the format's specification, README of huggingface/safetensors.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ import torch
 from torch import Tensor
 
 from t2engine.model.fields import parse_object, read_fields, show
+from t2engine.model.mapping import map_bytes
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the format's own library
 MAX_RANK = 8  # no weight comes near; the product of more would be a way to stall the reader
-CHUNK_BYTES = 1 << 22  # read and converted at a time
+CHUNK_BYTES = 1 << 22  # looked at and converted at a time
 ITEM_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
@@ -130,37 +130,38 @@ def check_coverage(path: Path, stored: list[StoredTensor], data_start: int, size
         raise ValueError(f"{path}: {kind}: expected {position} bytes, got {size}")
 
 
+def map_rows(tensor: StoredTensor, first_row: int, num_rows: int) -> Tensor:
+    """Rows of a stored tensor, in its dtype: the file's own pages wherever they are aligned.
+
+    Shapes: [num_rows, *tensor.shape[1:]]
+    """
+    assert first_row + num_rows <= tensor.shape[0], f"{tensor.name} has too few rows"
+    dtype = TORCH_DTYPES[tensor.dtype]
+    row_bytes = math.prod(tensor.shape[1:]) * dtype.itemsize
+    start = tensor.start + first_row * row_bytes
+    try:
+        with tensor.path.open("rb") as file:
+            data = map_bytes(file, start, num_rows * row_bytes)
+    except OSError as error:
+        raise ValueError(f"{tensor.path}: must be readable, got {error.strerror}") from error
+    if data is None:
+        raise ValueError(f"{tensor.path}: ended inside tensor {tensor.name}")
+    if start % dtype.itemsize:
+        data = data.clone()
+    return data.view(dtype).view(num_rows, *tensor.shape[1:])
+
+
 def read_rows(tensor: StoredTensor, first_row: int, out: Tensor) -> None:
     """Fill `out` with as many rows as it has, starting at `first_row`, converted to its dtype.
 
-    Shapes: out [rows, *tensor.shape[1:]], contiguous.
+    Shapes: out [rows, *tensor.shape[1:]].
     """
-    assert out.is_contiguous(), "rows are read in order"
     assert tuple(out.shape[1:]) == tensor.shape[1:], f"{tensor.name}: {tuple(out.shape)}"
-    assert first_row + out.shape[0] <= tensor.shape[0], f"{tensor.name} has too few rows"
-    dtype = TORCH_DTYPES[tensor.dtype]
-    row_bytes = math.prod(tensor.shape[1:]) * dtype.itemsize
-    flat = out.view(-1)
-    with tensor.path.open("rb", buffering=0) as file:
-        file.seek(tensor.start + first_row * row_bytes)
-        if dtype == out.dtype:
-            fill(file, flat, tensor)
-            return
-        buffer = torch.empty(min(CHUNK_BYTES // dtype.itemsize, flat.numel()), dtype=dtype)
-        for first in range(0, flat.numel(), max(buffer.numel(), 1)):
-            part = flat[first : first + buffer.numel()]
-            chunk = buffer[: part.numel()]
-            fill(file, chunk, tensor)
-            part.copy_(chunk)
-
-
-def fill(file: io.FileIO, flat: Tensor, tensor: StoredTensor) -> None:
-    view = flat.view(torch.uint8).numpy().data
-    while len(view):
-        count = file.readinto(view)
-        if not count:
-            raise ValueError(f"{tensor.path}: ended inside tensor {tensor.name}")
-        view = view[count:]
+    row_bytes = math.prod(tensor.shape[1:]) * ITEM_BYTES[tensor.dtype]
+    at_once = max(1, CHUNK_BYTES // max(1, row_bytes))
+    for row in range(0, out.shape[0], at_once):
+        part = out[row : row + at_once]
+        part.copy_(map_rows(tensor, first_row + row, part.shape[0]))
 
 
 def same_bytes(a: StoredTensor, b: StoredTensor) -> bool:

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from t2engine import ops
 from t2engine.model.rope import inverse_frequencies, rotary_rows
-from t2engine.model.weights import Affine, WeightFiles
-from t2engine.ops import PANEL, PackedWeight, pack_strips
+from t2engine.model.weights import Affine, Weights
+from t2engine.ops import PackedWeight
 from t2engine.schema import FLOAT32, ModelConfig, Precision
 
 ROTARY_BLOCK = 1024  # positions
-STRIP_ROWS = 64 * PANEL  # of a weight, read and packed at a time
 WEIGHT_DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -70,18 +69,19 @@ class Transformer:
     def __init__(
         self,
         config: ModelConfig,
-        weights: WeightFiles,
+        weights: Weights,
         threads: int,
         precision: Precision = FLOAT32,
     ) -> None:
         self.config = config
         self.threads = threads
         self.precision = precision
+        self.mapped_bytes = weights.mapped_bytes  # of nbytes, what the system may take and reread
         self.scale = 1 / math.sqrt(config.head_dim)
         dtype = WEIGHT_DTYPES[precision.weights]
         self.layers = [read_layer(weights, i, dtype, threads) for i in range(config.num_layers)]
         self.final_norm = weights.load_affine("final_norm")
-        self.lm_head = Projection(load_packed(weights, "lm_head", dtype), None, threads)
+        self.lm_head = Projection(weights.load_packed("lm_head", dtype, threads), None, threads)
         # A tied embedding is read out of the output projection: the weights are held once.
         table_dtype = EMBED_DTYPES[precision.weights]
         self.embed = None if config.tied_embeddings else weights.load("embed", table_dtype)
@@ -170,11 +170,11 @@ class Transformer:
         return layer.down(ops.gelu(x, tanh, threads=self.threads))
 
 
-def read_layer(weights: WeightFiles, index: int, dtype: torch.dtype, threads: int) -> Layer:
+def read_layer(weights: Weights, index: int, dtype: torch.dtype, threads: int) -> Layer:
     name = f"layers.{index}"
 
     def projection(part: str) -> Projection:
-        packed = load_packed(weights, f"{name}.{part}.weight", dtype)
+        packed = weights.load_packed(f"{name}.{part}.weight", dtype, threads)
         return Projection(packed, optional(f"{part}.bias"), threads)
 
     def optional(part: str) -> Tensor | None:
@@ -190,14 +190,6 @@ def read_layer(weights: WeightFiles, index: int, dtype: torch.dtype, threads: in
         up=projection("up"),
         down=projection("down"),
     )
-
-
-def load_packed(weights: WeightFiles, name: str, dtype: torch.dtype) -> PackedWeight:
-    """Read and pack a weight strip by strip, so that it is never held twice."""
-    N, K = weights.shape(name)
-    bounds = range(0, N, STRIP_ROWS)
-    strips = (weights.load_rows(name, first, min(N, first + STRIP_ROWS)) for first in bounds)
-    return pack_strips(N, K, strips, dtype)
 
 
 def present(*tensors: Tensor | None) -> Iterator[Tensor]:

@@ -2,7 +2,8 @@
 
 Opening checks every tensor from the file headers alone; nothing is allocated before all are known
 to be present with the right shape. Loading then reads one tensor at a time straight into its final
-place, so that memory holds the model once and never the file beside it.
+place, and packing takes a weight's rows as they lie in the mapped file, a strip at a time, so that
+memory holds the model once and never the file beside it.
 
 Units:  bytes as stored in the files.
 Raises: ValueError naming the file and tensor, what was expected and what was found.
@@ -11,9 +12,10 @@ Raises: ValueError naming the file and tensor, what was expected and what was fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,12 +25,15 @@ from t2engine.model.names import OLD_BUFFERS, Recipe, family_names, recipes
 from t2engine.model.safetensors import (
     TORCH_DTYPES,
     StoredTensor,
+    map_rows,
     read_index,
     read_rows,
     same_bytes,
 )
+from t2engine.ops import PANEL, PackedWeight, pack_strips
 from t2engine.schema import ModelConfig
 
+STRIP_BYTES = 1 << 23  # of a weight, mapped and packed at a time
 EXACT = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
@@ -40,10 +45,33 @@ class Affine:
     bias: Tensor | None
 
 
+class Weights(Protocol):
+    """Where a model's weights come from."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Of what is loaded, what stays pages of a file."""
+        return 0
+
+    def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor: ...
+
+    def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight: ...
+
+    def load_affine(self, name: str, dtype: torch.dtype = torch.float32) -> Affine:
+        """`name`.weight and, where the model has one, `name`.bias."""
+        has_bias = f"{name}.bias" in self.names
+        bias = self.load(f"{name}.bias", dtype) if has_bias else None
+        return Affine(self.load(f"{name}.weight", dtype), bias)
+
+
 @dataclass(frozen=True)
-class WeightFiles:
+class WeightFiles(Weights):
     """A checked checkpoint, from which tensors are loaded one at a time."""
 
+    model_dir: Path
     recipes: Mapping[str, Recipe]
     stored: Mapping[str, StoredTensor]  # the tensors the recipes use, by their stored names
 
@@ -88,11 +116,36 @@ class WeightFiles:
             at += count
         return out
 
-    def load_affine(self, name: str, dtype: torch.dtype = torch.float32) -> Affine:
-        """`name`.weight and, where the model has one, `name`.bias."""
-        has_bias = f"{name}.bias" in self.recipes
-        bias = self.load(f"{name}.bias", dtype) if has_bias else None
-        return Affine(self.load(f"{name}.weight", dtype), bias)
+    def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight:
+        """A weight as the kernels read it; `threads` of them pack."""
+        N, K = self.shape(name)
+        return pack_strips(N, K, self.strips(name), dtype, threads)
+
+    def strips(self, name: str) -> Iterator[Tensor]:
+        """The rows of a matrix in order, in strips of whole panels, the last but for what is left.
+
+        A strip is the file's own pages, in the stored dtype. Only the panel that straddles two
+        segments is copied, as float32.
+        """
+        recipe = self.recipes[name]
+        num_rows = recipe.shape[0]
+        row, start = 0, 0  # the next row to give, and where the segment begins
+        for source, first_row, count in recipe.segments():
+            stored = self.stored[source]
+            row_bytes = (stored.end - stored.start) // stored.shape[0]
+            at_once = max(1, STRIP_BYTES // (row_bytes * PANEL)) * PANEL
+            end = start + count
+            while row < end:
+                rows = min(at_once, end - row)
+                if row + rows < num_rows:
+                    rows -= rows % PANEL
+                if rows:
+                    yield map_rows(stored, first_row + row - start, rows)
+                else:
+                    rows = min(PANEL, num_rows - row)
+                    yield self.load_rows(name, row, row + rows)
+                row += rows
+            start = end
 
 
 def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:
@@ -106,7 +159,7 @@ def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:
             stored[name] = find_tensor(model_dir, available, name, shape)
         wanted[recipe.name] = recipe
     check_unused(model_dir, config, available, stored)
-    return WeightFiles(wanted, stored)
+    return WeightFiles(model_dir, wanted, stored)
 
 
 def find_tensor(

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from t2engine.ops._op import BackendUnavailableError, Op, load_function
-from t2engine.ops._packed_weight import PANEL, PackedWeight, pack_strips, pack_weight
+from t2engine.ops._packed_weight import (
+    PANEL,
+    QUAD,
+    PackedWeight,
+    pack_strips,
+    pack_weight,
+    packed_shapes,
+)
 from t2engine.ops.gelu import gelu
 from t2engine.ops.hadamard import hadamard, largest_block
 from t2engine.ops.layer_norm import layer_norm
@@ -48,6 +55,7 @@ OPS: dict[str, Op] = {
 __all__ = [
     "OPS",
     "PANEL",
+    "QUAD",
     "SHARING_BLOCK",
     "BackendUnavailableError",
     "Op",
@@ -65,6 +73,7 @@ __all__ = [
     "merge_states",
     "pack_strips",
     "pack_weight",
+    "packed_shapes",
     "philox_uniform",
     "prefill_attention",
     "rms_norm",

@@ -80,37 +80,52 @@ def pack_weight(weight: Tensor, dtype: torch.dtype = torch.float32) -> PackedWei
     return pack_strips(N, K, [weight], dtype)
 
 
-def pack_strips(
-    N: int, K: int, strips: Iterable[Tensor], dtype: torch.dtype = torch.float32
-) -> PackedWeight:
-    """Pack a weight [N, K] that comes in strips of rows, all but the last multiples of PANEL."""
+def packed_shapes(
+    N: int, K: int, dtype: torch.dtype
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Of the panels, and of the scales where there are any, of a weight [N, K]."""
     if dtype not in WEIGHT_DTYPES:
         raise ValueError(f"weights are stored as one of {WEIGHT_DTYPES}, got {dtype}")
-    num_panels, scales = -(-N // PANEL), None
-    shape: tuple[int, ...] = (num_panels, K, PANEL)
-    if dtype == torch.int8:
-        if K > MAX_CODES_IN_FEATURES:
-            raise ValueError(f"int8 takes at most {MAX_CODES_IN_FEATURES} in_features, got {K}")
-        shape = (num_panels, -(-K // QUAD), PANEL, QUAD)
-        scales = torch.zeros(num_panels * PANEL)
-    panels = torch.zeros(shape, dtype=dtype)
+    num_panels = -(-N // PANEL)
+    if dtype != torch.int8:
+        return (num_panels, K, PANEL), None
+    if K > MAX_CODES_IN_FEATURES:
+        raise ValueError(f"int8 takes at most {MAX_CODES_IN_FEATURES} in_features, got {K}")
+    return (num_panels, -(-K // QUAD), PANEL, QUAD), (num_panels * PANEL,)
+
+
+def pack_strips(
+    N: int,
+    K: int,
+    strips: Iterable[Tensor],
+    dtype: torch.dtype = torch.float32,
+    threads: int | None = None,
+) -> PackedWeight:
+    """Pack a weight [N, K] that comes in strips of rows, all but the last multiples of PANEL.
+
+    threads: None takes torch.get_num_threads().
+    """
+    shape, scales_shape = packed_shapes(N, K, dtype)
+    panels = torch.empty(shape, dtype=dtype)
+    scales = None if scales_shape is None else torch.zeros(scales_shape)
     first = 0
     for strip in strips:
         last = first + -(-strip.shape[0] // PANEL)
         strip_scales = None if scales is None else scales[first * PANEL : last * PANEL]
-        pack_into(panels[first:last], strip_scales, strip)
+        pack_into(panels[first:last], strip_scales, strip, threads or torch.get_num_threads())
         first = last
+    assert first == shape[0], "the strips are not the whole weight"
     return PackedWeight(panels, N, K, scales)
 
 
-def pack_into(panels: Tensor, scales: Tensor | None, weight: Tensor) -> None:
-    """Natively where the extension is built, which gives the same bits."""
+def pack_into(panels: Tensor, scales: Tensor | None, weight: Tensor, threads: int) -> None:
+    """Natively where the extension is built, which gives the same bits. Writes every code."""
     try:
         native = load_function("t2engine._C:pack_weight_cpu")
     except BackendUnavailableError:
         native = None
     if native is not None and weight.dtype in WEIGHT_DTYPES[:3] and weight.is_contiguous():
-        native(panels.view(*panels.shape[:2], -1), scales, weight, torch.get_num_threads())
+        native(panels.view(*panels.shape[:2], -1), scales, weight, threads)
         return
     N, K = weight.shape
     if scales is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,22 +12,29 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from t2engine.model import weights
 from t2engine.model.config import read_config
+from t2engine.model.safetensors import map_rows
 from t2engine.model.weights import WeightFiles, open_weights
+from t2engine.ops import PANEL
 from tests.model.tiny import TINY_MODELS, rewrite_config, write_tiny_model
 
 WEIGHTS = "model.safetensors"
 FINAL_NORM = "model.norm.weight"
 NORM = "model.layers.1.input_layernorm.weight"
 LOAD_IN_A_FRESH_PROCESS = """
-import resource, sys
+import resource, sys, torch
 from pathlib import Path
+from t2engine.model import weights
 from t2engine.model.config import read_config
+from t2engine.model.safetensors import map_rows
 from t2engine.model.weights import open_weights
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 files = open_weights(Path(sys.argv[1]), read_config(Path(sys.argv[1])))
 before = peak()
-kept = [files.load(name) for name in files.names]
+def packed(name):
+    return files.load_packed(name, torch.float32, 2)
+kept = [{load}(name) for name in files.names if len(files.shape(name)) == 2]
 print(peak() - before, 4 * files.num_params)
 """
 
@@ -123,16 +131,62 @@ def test_an_affine_has_a_bias_where_the_model_has_one(tmp_path):
     assert opened(tiny(tmp_path / "neox", "gpt_neox")).load_affine("final_norm").bias.shape == (64,)
 
 
-def test_memory_holds_the_model_once(tmp_path):
-    """Loading bfloat16 into float32 may take the float32 tensors and a few small buffers."""
+@pytest.mark.parametrize("load", ["files.load", "packed"])
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
+def test_memory_holds_the_model_once(tmp_path, stored, load):
+    """Loading may take the float32 tensors and a few small buffers; nothing stays mapped."""
     sizes = {"vocab_size": 24000, "hidden_size": 512, "num_attention_heads": 8}
-    tiny(tmp_path, dtype=torch.bfloat16, **sizes)
-    command = [sys.executable, "-c", LOAD_IN_A_FRESH_PROCESS, str(tmp_path)]
+    tiny(tmp_path, dtype=stored, **sizes)
+    script = LOAD_IN_A_FRESH_PROCESS.replace("{load}", load)
+    command = [sys.executable, "-c", script, str(tmp_path)]
     root = Path(__file__).parents[2]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     grown, model_bytes = map(int, result.stdout.split())
     assert model_bytes > 90 * 2**20
     assert grown < model_bytes + 24 * 2**20
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_strips_are_whole_panels_of_the_file(tmp_path, monkeypatch, name, stored):
+    """Only the panel that straddles two stored pieces is copied."""
+    family, overrides = TINY_MODELS[name]
+    tiny(tmp_path, family, dtype=stored, **overrides)
+    files = opened(tmp_path)
+    mapped = set()
+
+    def map_and_note(*args):
+        rows = map_rows(*args)
+        mapped.add(rows.data_ptr())
+        return rows
+
+    monkeypatch.setattr(weights, "map_rows", map_and_note)
+    monkeypatch.setattr(weights, "STRIP_BYTES", 1 << 12)
+    for ours in files.names:
+        if len(files.shape(ours)) != 2:
+            continue
+        strips = list(files.strips(ours))
+        assert torch.equal(torch.cat([strip.float() for strip in strips]), files.load(ours))
+        assert all(len(strip) % PANEL == 0 for strip in strips[:-1])
+        ends = itertools.accumulate(count for _, _, count in files.recipes[ours].segments())
+        straddled = {end // PANEL for end in ends if end % PANEL and end < files.shape(ours)[0]}
+        copied = [strip for strip in strips if strip.data_ptr() not in mapped]
+        assert len(copied) == len(straddled), ours
+
+
+def test_tensors_that_are_not_aligned_are_read(tmp_path):
+    tiny(tmp_path)
+    want = {name: opened(tmp_path).load(name) for name in opened(tmp_path).names}
+    whole = (tmp_path / WEIGHTS).read_bytes()
+    header_bytes = int.from_bytes(whole[:8], "little")
+    header, data = whole[8 : 8 + header_bytes], whole[8 + header_bytes :]
+    (tmp_path / WEIGHTS).write_bytes(
+        (header_bytes + 1).to_bytes(8, "little") + header + b" " + data
+    )
+    files = opened(tmp_path)
+    assert all(torch.equal(files.load(name), tensor) for name, tensor in want.items())
+    panels = files.load_packed("lm_head", torch.float32, 1)
+    assert torch.equal(panels.unpack(), want["lm_head"])
 
 
 # ---- what is refused, and what is ignored ----------------------------------------------------
