@@ -23,7 +23,7 @@ struct DecoderLayer {
   const float *q_norm, *k_norm;  // [head_dim], or null
   Matrix out;
   Norm mlp_norm;
-  Matrix up, down;  // up: gate, then up, where the activation is gated
+  Matrix up, down;     // up: gate, then up, where the activation is gated
   int64_t down_block;  // Hadamard blocks that mix down's input; 1: none
 };
 

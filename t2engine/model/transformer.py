@@ -23,7 +23,7 @@ from torch import Tensor
 
 from t2engine import ops
 from t2engine.model.rope import inverse_frequencies, rotary_rows
-from t2engine.model.weights import Affine, Weights
+from t2engine.model.weights import Affine, Weights, mixing_block
 from t2engine.ops import PackedWeight
 from t2engine.schema import FLOAT32, ModelConfig, Precision
 
@@ -61,6 +61,7 @@ class Layer:
     mlp_norm: Affine
     up: Projection  # gate and up in one where the MLP is gated
     down: Projection
+    down_block: int  # Hadamard blocks that mix down's input; 1 for none
 
 
 class Transformer:
@@ -79,7 +80,10 @@ class Transformer:
         self.mapped_bytes = weights.mapped_bytes  # of nbytes, what the system may take and reread
         self.scale = 1 / math.sqrt(config.head_dim)
         dtype = WEIGHT_DTYPES[precision.weights]
-        self.layers = [read_layer(weights, i, dtype, threads) for i in range(config.num_layers)]
+        self.layers = [
+            read_layer(weights, i, config.intermediate_size, dtype, threads)
+            for i in range(config.num_layers)
+        ]
         self.final_norm = weights.load_affine("final_norm")
         self.lm_head = Projection(weights.load_packed("lm_head", dtype, threads), None, threads)
         # A tied embedding is read out of the output projection: the weights are held once.
@@ -165,12 +169,17 @@ class Transformer:
     def mlp(self, layer: Layer, x: Tensor) -> Tensor:
         x = layer.up(x)
         if self.config.gated_mlp:
-            return layer.down(ops.silu_mul(x, threads=self.threads))
-        tanh = self.config.activation == "gelu_tanh"
-        return layer.down(ops.gelu(x, tanh, threads=self.threads))
+            x = ops.silu_mul(x, threads=self.threads)
+        else:
+            x = ops.gelu(x, self.config.activation == "gelu_tanh", threads=self.threads)
+        if layer.down_block > 1:
+            x = ops.hadamard(x, layer.down_block, threads=self.threads)
+        return layer.down(x)
 
 
-def read_layer(weights: Weights, index: int, dtype: torch.dtype, threads: int) -> Layer:
+def read_layer(
+    weights: Weights, index: int, intermediate_size: int, dtype: torch.dtype, threads: int
+) -> Layer:
     name = f"layers.{index}"
 
     def projection(part: str) -> Projection:
@@ -189,6 +198,7 @@ def read_layer(weights: Weights, index: int, dtype: torch.dtype, threads: int) -
         mlp_norm=weights.load_affine(f"{name}.mlp_norm"),
         up=projection("up"),
         down=projection("down"),
+        down_block=mixing_block(f"{name}.down.weight", intermediate_size, dtype),
     )
 
 

@@ -30,7 +30,7 @@ from t2engine.model.safetensors import (
     read_rows,
     same_bytes,
 )
-from t2engine.ops import PANEL, PackedWeight, pack_strips
+from t2engine.ops import PANEL, PackedWeight, hadamard, largest_block, pack_strips
 from t2engine.schema import ModelConfig
 
 STRIP_BYTES = 1 << 23  # of a weight, mapped and packed at a time
@@ -119,7 +119,11 @@ class WeightFiles(Weights):
     def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight:
         """A weight as the kernels read it; `threads` of them pack."""
         N, K = self.shape(name)
-        return pack_strips(N, K, self.strips(name), dtype, threads)
+        block = mixing_block(name, K, dtype)
+        strips = self.strips(name)
+        if block > 1:
+            strips = (hadamard(strip.float(), block, threads=threads) for strip in strips)
+        return pack_strips(N, K, strips, dtype, threads)
 
     def strips(self, name: str) -> Iterator[Tensor]:
         """The rows of a matrix in order, in strips of whole panels, the last but for what is left.
@@ -146,6 +150,16 @@ class WeightFiles(Weights):
                     yield self.load_rows(name, row, row + rows)
                 row += rows
             start = end
+
+
+def mixing_block(name: str, in_features: int, dtype: torch.dtype) -> int:
+    """The Hadamard block that mixes a weight's inputs before they are rounded; 1 for none.
+
+    Inputs of the down projection are products of two activations: a few of a row's stand out, and
+    would leave int8 codes little for the others.
+    """
+    mixed = dtype == torch.int8 and name.endswith(".down.weight")
+    return largest_block(in_features) if mixed else 1
 
 
 def open_weights(model_dir: Path, config: ModelConfig) -> WeightFiles:
