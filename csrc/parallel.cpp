@@ -19,31 +19,73 @@ namespace {
 constexpr std::chrono::microseconds kAwake{200};
 constexpr int kLooks = 200;  // between two offers of the processor to others
 
+// Consecutive tasks that one thread does from the first on, and others take from the last, so that
+// a thread's next task is mostly the one beside it, and the same from one region to the next: what
+// a task fetched ahead is of use, and caches stay warm.
+class alignas(64) Share {
+ public:
+  void assign(int64_t first, int64_t end) { bounds_.store(pack(first, end)); }
+
+  // A task, or -1 when none is left.
+  int64_t take_first() {
+    return take([](int64_t& first, int64_t&) { return first++; });
+  }
+  int64_t take_last() {
+    return take([](int64_t&, int64_t& end) { return --end; });
+  }
+
+ private:
+  static uint64_t pack(int64_t first, int64_t end) {
+    return static_cast<uint64_t>(first) << 32 | static_cast<uint64_t>(end);
+  }
+  template <typename Choose>
+  int64_t take(Choose choose) {
+    uint64_t seen = bounds_.load(std::memory_order_relaxed);
+    while (true) {
+      auto first = static_cast<int64_t>(seen >> 32), end = static_cast<int64_t>(seen & 0xffffffff);
+      if (first >= end) return -1;
+      const int64_t task = choose(first, end);
+      if (bounds_.compare_exchange_weak(seen, pack(first, end))) return task;
+    }
+  }
+
+  std::atomic<uint64_t> bounds_{0};
+};
+
 // One parallel region. Shared with the workers, so that a late one finds a finished region, never
 // a freed one.
 struct Region {
-  Region(int max_workers, int64_t num_tasks, void (*body)(void*, int64_t), void* context)
-      : body(body), context(context), num_tasks(num_tasks), max_workers(max_workers) {}
+  Region(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context)
+      : body(body), context(context), num_tasks(num_tasks), shares(num_threads) {
+    for (int i = 0; i < num_threads; ++i) {
+      shares[i].assign(i * num_tasks / num_threads, (i + 1) * num_tasks / num_threads);
+    }
+  }
 
   void (*const body)(void*, int64_t);
   void* const context;
   const int64_t num_tasks;
-  const int max_workers;
-  std::atomic<int> workers{0};
-  std::atomic<int64_t> next{0};
+  std::vector<Share> shares;  // one for each thread
   std::atomic<int64_t> done{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the one task that set failed
 
-  void work() {
-    for (int64_t task; (task = next.fetch_add(1)) < num_tasks;) {
-      try {
-        if (!failed.load(std::memory_order_relaxed)) body(context, task);
-      } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
-      }
-      done.fetch_add(1, std::memory_order_release);
+  // As thread `own`: its share, then what is left of the others'.
+  void work(size_t own) {
+    for (int64_t task; (task = shares[own].take_first()) >= 0;) run(task);
+    for (size_t i = 1; i < shares.size(); ++i) {
+      Share& other = shares[(own + i) % shares.size()];
+      for (int64_t task; (task = other.take_last()) >= 0;) run(task);
     }
+  }
+
+  void run(int64_t task) {
+    try {
+      if (!failed.load(std::memory_order_relaxed)) body(context, task);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
+    done.fetch_add(1, std::memory_order_release);
   }
 
   bool finished() const { return done.load(std::memory_order_acquire) == num_tasks; }
@@ -54,17 +96,18 @@ struct Region {
 class Pool {
  public:
   void run(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context) {
-    const auto region = std::make_shared<Region>(num_threads - 1, num_tasks, body, context);
+    const auto region = std::make_shared<Region>(num_threads, num_tasks, body, context);
     {
       std::lock_guard lock(mutex_);
-      for (; num_workers_ < num_threads - 1; ++num_workers_) {
-        std::thread([this, seen = generation_.load()] { serve(seen); }).detach();
+      while (num_workers_ < num_threads - 1) {
+        const size_t number = ++num_workers_;  // the caller is 0
+        std::thread([this, number, seen = generation_.load()] { serve(number, seen); }).detach();
       }
       region_ = region;
       generation_.fetch_add(1);
     }
     wake_.notify_all();
-    region->work();
+    region->work(0);
     for (int round = 0; !region->finished(); ++round) {
       if (round > 1000) std::this_thread::yield();
     }
@@ -72,7 +115,7 @@ class Pool {
   }
 
  private:
-  void serve(uint64_t seen) {
+  void serve(size_t number, uint64_t seen) {
     while (true) {
       const auto bedtime = std::chrono::steady_clock::now() + kAwake;
       while (!is_new_region(seen) && std::chrono::steady_clock::now() < bedtime) {
@@ -85,7 +128,7 @@ class Pool {
         seen = generation_.load();
         region = region_;
       }
-      if (region->workers.fetch_add(1) < region->max_workers) region->work();
+      if (number < region->shares.size()) region->work(number);
     }
   }
 

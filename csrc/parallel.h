@@ -9,7 +9,8 @@
 namespace t2 {
 
 // Calls body(context, task) once for each task in [0, num_tasks), on at most num_threads threads,
-// and returns when all are done. An exception from a task is rethrown here, once.
+// and returns when all are done. num_tasks is below 2^32; a thread's tasks are mostly consecutive.
+// An exception from a task is rethrown here, once.
 void run_tasks(int num_threads, int64_t num_tasks, void (*body)(void*, int64_t), void* context);
 
 template <typename Body>
