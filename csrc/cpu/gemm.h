@@ -60,10 +60,12 @@ void gemm_tile(const Tile& tile, const Weight* b) {
     }
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
-      const Floats value = broadcast(a[row * depth + k]);
+      const Floats value = broadcast(a[row * depth]);
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) sum[row][v] = fma(value, column[v], sum[row][v]);
     }
+    ++a;
+    asm("" : "+r"(a));  // or the compiler keeps a pointer to each row, more than it has registers
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {

@@ -50,10 +50,12 @@ void lane_tile(const float* a, const float* ahead, int64_t a_stride, const float
     for (int v = 0; v < Vectors; ++v) lanes[v] = load(b + k * kStrip + v * kWidth);
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
-      const Floats value = broadcast(kByRows ? a[row * a_stride + k] : a[k * a_stride + row]);
+      const Floats value = broadcast(a[kByRows ? row * a_stride : row]);
 #pragma GCC unroll 16
       for (int v = 0; v < Vectors; ++v) sum[row][v] = fma(value, lanes[v], sum[row][v]);
     }
+    a += kByRows ? 1 : a_stride;
+    asm("" : "+r"(a));  // as in gemm.h: no pointer for each row
   }
 #pragma GCC unroll 16
   for (int row = 0; row < Rows; ++row) {
