@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from t2engine.engine.memory import MemoryPlan
-from t2engine.ops import QuantizedVectors, Vectors, flat_vectors, store_vectors
+from t2engine.ops import QuantizedVectors, Vectors, flat_vectors, huge_empty, store_vectors
 from t2engine.schema import ModelConfig
 
 CACHE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
@@ -61,7 +61,7 @@ def allocate(
     num_layers: int, shape: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[list[Vectors], list[Vectors]]:
     """Keys and values of every layer in one allocation, which goes back to the system whole."""
-    keys, values = torch.empty(2, num_layers, *shape, dtype=dtype)
+    keys, values = huge_empty((2, num_layers, *shape), dtype)
     if dtype != torch.int8:
         return list(keys), list(values)
     key_scales, value_scales = torch.empty(2, num_layers, *shape[:-1])

@@ -18,7 +18,7 @@ from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Layer, Projection, Transformer
 from t2engine.model.weights import Affine
-from t2engine.ops import QuantizedVectors, Vectors, load_function
+from t2engine.ops import QuantizedVectors, Vectors, huge_empty, load_function
 
 
 class NativeModel:
@@ -49,7 +49,7 @@ class NativeExecutor:
         self.cache = make([tuple(map(store_parts, stores)) for stores in cache.layers()])
         size = native.workspace_bytes(rows, logit_rows) // torch.float32.itemsize
         self.logit_rows = logit_rows
-        self.workspace = torch.empty(size)
+        self.workspace = huge_empty((size,), torch.float32)
 
     def prefill(self, batch: PrefillBatch) -> Tensor:
         hidden = torch.empty(len(batch.wanted), self.native.model.config.hidden_size)

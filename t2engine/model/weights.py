@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,7 @@ from t2engine.model.safetensors import (
     read_rows,
     same_bytes,
 )
-from t2engine.ops import PANEL, PackedWeight, hadamard, largest_block, pack_strips
+from t2engine.ops import PANEL, Arena, PackedWeight, hadamard, largest_block, pack_strips
 from t2engine.schema import ModelConfig
 
 STRIP_BYTES = 1 << 23  # of a weight, mapped and packed at a time
@@ -74,6 +74,7 @@ class WeightFiles(Weights):
     model_dir: Path
     recipes: Mapping[str, Recipe]
     stored: Mapping[str, StoredTensor]  # the tensors the recipes use, by their stored names
+    arena: Arena = field(default_factory=Arena, compare=False)  # of packed weights
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ class WeightFiles(Weights):
         strips = self.strips(name)
         if block > 1:
             strips = (hadamard(strip.float(), block, threads=threads) for strip in strips)
-        return pack_strips(N, K, strips, dtype, threads)
+        return pack_strips(N, K, strips, dtype, threads, self.arena)
 
     def strips(self, name: str) -> Iterator[Tensor]:
         """The rows of a matrix in order, in strips of whole panels, the last but for what is left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from t2engine.ops._huge_pages import Arena, huge_empty
 from t2engine.ops._op import BackendUnavailableError, Op, load_function
 from t2engine.ops._packed_weight import (
     PANEL,
@@ -57,6 +58,7 @@ __all__ = [
     "PANEL",
     "QUAD",
     "SHARING_BLOCK",
+    "Arena",
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
@@ -66,6 +68,7 @@ __all__ = [
     "flat_vectors",
     "gelu",
     "hadamard",
+    "huge_empty",
     "largest_block",
     "layer_norm",
     "linear",

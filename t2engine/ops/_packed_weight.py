@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from t2engine.ops._huge_pages import Arena
 from t2engine.ops._op import BackendUnavailableError, load_function
 
 PANEL = 16  # output features in a panel: one AVX-512, two AVX2, four NEON registers of float32
@@ -100,13 +101,15 @@ def pack_strips(
     strips: Iterable[Tensor],
     dtype: torch.dtype = torch.float32,
     threads: int | None = None,
+    arena: Arena | None = None,
 ) -> PackedWeight:
     """Pack a weight [N, K] that comes in strips of rows, all but the last multiples of PANEL.
 
-    threads: None takes torch.get_num_threads().
+    threads: None takes torch.get_num_threads(). arena: where the panels lie; None takes their own
+    memory.
     """
     shape, scales_shape = packed_shapes(N, K, dtype)
-    panels = torch.empty(shape, dtype=dtype)
+    panels = (arena or Arena()).empty(shape, dtype)
     scales = None if scales_shape is None else torch.zeros(scales_shape)
     first = 0
     for strip in strips:
