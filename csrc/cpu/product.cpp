@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kBlockRows = 72;          // of x, which stay in the second cache across panels
 constexpr int64_t kFlopsPerTask = 1 << 20;  // tens of microseconds
+constexpr int64_t kFewTasks = 16;           // fewer, where there are tiles enough, share out badly
 
 // Rows and columns of a product. The first column begins a panel.
 struct Block {
@@ -56,7 +57,8 @@ struct Partition {
     const Tiling tiling = codes ? code_tiling(block_rows) : float_tiling(block_rows);
     const int64_t tile = tiling.panels * kPanel;
     const int64_t flops = std::max<int64_t>(1, block_rows * tile * flops_per_element);
-    strip = std::max<int64_t>(1, kFlopsPerTask / flops) * tile;
+    const int64_t tiles = (columns + tile - 1) / tile;
+    strip = std::max<int64_t>(1, std::min(kFlopsPerTask / flops, tiles / kFewTasks)) * tile;
     strips = (columns + strip - 1) / strip;
   }
   int64_t tasks() const { return blocks * strips; }
