@@ -15,7 +15,12 @@
 
 namespace t2::T2_ISA {
 
+constexpr int64_t kAheadBytes = 2048;
 constexpr int64_t kDirectTiles = 3;  // of rows: so few widen B each for itself, and write nothing
+
+// What a tile brings nearer while it multiplies: what it will soon read itself, where it is the
+// only one to read it and memory takes the time; else its part of the panels that come next.
+enum class Fetch { kItsOwn, kNext };
 
 constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
 inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
@@ -35,7 +40,7 @@ struct Tile {
 };
 
 // Rows x (NumPanels * 16) elements of C, held in registers over the whole depth.
-template <int Rows, int NumPanels, bool Keep, typename Weight>
+template <int Rows, int NumPanels, bool Keep, Fetch kHow, typename Weight>
 void gemm_tile(const Tile& tile, const Weight* b) {
   constexpr int kVectors = NumPanels * kParts;
   const float* a = tile.a;
@@ -49,8 +54,15 @@ void gemm_tile(const Tile& tile, const Weight* b) {
     for (int row = 0; row < Rows; ++row) sum[row][v] = start;
   }
   for (int64_t k = 0; k < depth; ++k) {
-    __builtin_prefetch(ahead, 0, 2);  // to read, into the second cache
-    ahead += ahead_step;
+    if constexpr (kHow == Fetch::kItsOwn) {
+#pragma GCC unroll 8
+      for (int panel = 0; panel < NumPanels; ++panel) {
+        __builtin_prefetch(b + (panel * depth + k) * kPanel + kAheadBytes / sizeof(Weight), 0, 2);
+      }
+    } else {
+      __builtin_prefetch(ahead, 0, 2);  // to read, into the second cache
+      ahead += ahead_step;
+    }
     Floats column[kVectors];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
@@ -81,25 +93,26 @@ void gemm_tile(const Tile& tile, const Weight* b) {
 template <typename Weight>
 using TileFunction = void (*)(const Tile&, const Weight*);
 
-template <typename Weight, bool Keep, int Rows, int... Panels>
+template <typename Weight, bool Keep, Fetch kHow, int Rows, int... Panels>
 constexpr auto tiles_of_height(std::integer_sequence<int, Panels...>) {
-  return std::array<TileFunction<Weight>, kMaxPanels>{gemm_tile<Rows, Panels + 1, Keep, Weight>...};
+  return std::array<TileFunction<Weight>, kMaxPanels>{
+      gemm_tile<Rows, Panels + 1, Keep, kHow, Weight>...};
 }
-template <typename Weight, bool Keep, int... Rows>
+template <typename Weight, bool Keep, Fetch kHow, int... Rows>
 constexpr auto tiles_of_every_height(std::integer_sequence<int, Rows...>) {
-  return std::array{tiles_of_height<Weight, Keep, Rows + 1>(
+  return std::array{tiles_of_height<Weight, Keep, kHow, Rows + 1>(
       std::make_integer_sequence<int, float_tile_panels(Rows + 1)>())...};
 }
-template <typename Weight, bool Keep>
+template <typename Weight, bool Keep, Fetch kHow>
 constexpr auto kTiles =
-    tiles_of_every_height<Weight, Keep>(std::make_integer_sequence<int, kTileRows>());
+    tiles_of_every_height<Weight, Keep, kHow>(std::make_integer_sequence<int, kTileRows>());
 
 // One tile of a number of columns that need not fill its panels: then it is computed beside C and
 // copied, so as not to write past the last column.
-template <bool Keep, typename Weight>
+template <bool Keep, Fetch kHow, typename Weight>
 void run_tile(Tile tile, const Weight* b, int64_t rows, int64_t columns) {
   const int64_t panels = (columns + kPanel - 1) / kPanel;
-  const TileFunction<Weight> function = kTiles<Weight, Keep>[rows - 1][panels - 1];
+  const TileFunction<Weight> function = kTiles<Weight, Keep, kHow>[rows - 1][panels - 1];
   if (columns == panels * kPanel) return function(tile, b);
   float edge[kTileRows * kMaxPanels * kPanel], edge_bias[kMaxPanels * kPanel] = {};
   float* c = tile.c;
@@ -152,12 +165,14 @@ void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, in
       tile.ahead_step = fetches ? ahead_step : 0;
       tile.ahead =
           reinterpret_cast<const char*>(fetches ? next : panels) + i * tile.ahead_step * depth;
-      if (!widens) {
-        run_tile<false>(tile, panels, height, here);
+      if (tiling.tiles == 1) {
+        run_tile<false, Fetch::kItsOwn>(tile, panels, height, here);
+      } else if (!widens) {
+        run_tile<false, Fetch::kNext>(tile, panels, height, here);
       } else if (i == 0) {
-        run_tile<true>(tile, panels, height, here);
+        run_tile<true, Fetch::kNext>(tile, panels, height, here);
       } else {
-        run_tile<false>(tile, static_cast<const float*>(wide.get()), height, here);
+        run_tile<false, Fetch::kNext>(tile, static_cast<const float*>(wide.get()), height, here);
       }
       tile.a += height * depth;
       tile.c += height * c_stride;
