@@ -9,7 +9,7 @@ namespace t2::T2_ISA {
 
 constexpr int kWidth = 16;      // floats in one Floats
 constexpr int kRegisters = 32;  // of Floats
-constexpr int kTileRows = 12;   // rows of a GEMM tile: 12 x 2 accumulators of 32 registers
+constexpr int kTileRows = 14;   // rows of a GEMM tile: 14 x 2 accumulators of 32 registers
 constexpr int kTilePanels = 2;  // panels of 16 columns in a GEMM tile
 
 using Floats = __m512;
