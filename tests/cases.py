@@ -205,6 +205,30 @@ GELU_AT_SCALE = [GeluCase(64, 2048, 3.0, tanh) for tanh in (False, True)]
 
 
 @dataclass(frozen=True)
+class HadamardCase(ActivationCase):
+    block: int = 1
+
+    def inputs(self, device: str = "cpu") -> Inputs:
+        return self.scale * normal(self.generator(), self.rows, self.width).to(device), self.block
+
+
+HADAMARD = [
+    HadamardCase(*shape)
+    for shape in (
+        (1, 1, 1.0, 1),
+        (0, 8, 1.0, 8),
+        (3, 12, 1.0, 4),
+        (5, 16, 1.0, 16),
+        (2, 33, 1.0, 1),
+        (4, 96, 1.0, 32),
+        (70, 128, 1.0, 128),
+        (3, 1408, 1.0, 128),
+    )
+]
+HADAMARD_AT_SCALE = [HadamardCase(64, 2048, 1.0, 128), HadamardCase(1024, 2048, 1.0, 128)]
+
+
+@dataclass(frozen=True)
 class SampleTokensCase(Case):
     """Row r uses the settings r of a fixed cycle, so that a call mixes them; `only` picks one."""
 
@@ -298,6 +322,7 @@ CASES: dict[str, Sequence[Case]] = {
     "rotary_embedding": ROTARY_EMBEDDING,
     "silu_mul": SILU_MUL,
     "gelu": GELU,
+    "hadamard": HADAMARD,
     "sample_tokens": SAMPLE_TOKENS,
     "philox_uniform": PHILOX_UNIFORM,
 }

@@ -21,7 +21,7 @@ from benchmarks.peers.rates import RateMeter, best_seconds
 from t2engine.engine.batch import DecodeBatch
 from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.memory import LOGITS_PER_BLOCK, MemoryPlan
-from t2engine.engine.native import NativeExecutor, NativeModel
+from t2engine.engine.native import NativeExecutor, NativeRuntime
 from t2engine.engine.requests import Group, Request
 from t2engine.engine.slots import Slots
 from t2engine.metering import key_value_bytes
@@ -38,15 +38,15 @@ VISIT_SECONDS = 0.15  # of measured steps, in
 MOST_STEPS = 5  # at most
 
 
-def load(directory: Path, precision: Precision, threads: int) -> NativeModel:
+def load(directory: Path, precision: Precision, threads: int) -> NativeRuntime:
     config = read_config(directory)
-    return NativeModel(Transformer(config, open_weights(directory, config), threads, precision))
+    return NativeRuntime(Transformer(config, open_weights(directory, config), threads, precision))
 
 
 class Stage:
     """The stores of one prompt length and at most so many samples."""
 
-    def __init__(self, native: NativeModel, prompt_len: int, most_samples: int) -> None:
+    def __init__(self, native: NativeRuntime, prompt_len: int, most_samples: int) -> None:
         config, precision = native.model.config, native.model.precision
         size = key_value_bytes(config, prompt_len, precision)
         self.prompt_len = prompt_len
@@ -132,7 +132,7 @@ class Rater:
     """This minute's rates: of products with the weights as stored, of products of floats, and of
     reading. With 16-bit and int8 weights the first is the fastest of our own products."""
 
-    def __init__(self, native: NativeModel) -> None:
+    def __init__(self, native: NativeRuntime) -> None:
         model = native.model
         self.meter = RateMeter(model.config, model.threads)
         dtype = WEIGHT_DTYPES[model.precision.weights]

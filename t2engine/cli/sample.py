@@ -36,6 +36,12 @@ def sample(
         int | None, typer.Option(help="Log-probabilities: of the drawn token and this many more.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Of the weights: auto, float32, bfloat16, float16 or int8.")
+    ] = "auto",
+    kv_cache_dtype: Annotated[
+        str, typer.Option(help="Of keys and values: auto, float32, bfloat16 or int8.")
+    ] = "auto",
     packed_cache: Annotated[
         bool, typer.Option(help="Keep the packed weights beside the model for the next load.")
     ] = False,
@@ -68,7 +74,13 @@ def sample(
     from t2engine.reports.files import write_text
     from t2engine.reports.samples import print_samples
 
-    llm = LLM(model, threads=threads, packed_cache=packed_cache)
+    llm = LLM(
+        model,
+        dtype=dtype,
+        kv_cache_dtype=kv_cache_dtype,
+        threads=threads,
+        packed_cache=packed_cache,
+    )
     texts = sys.stdin.read().splitlines() if prompts == ["-"] else prompts
     outputs = llm.generate(texts, params)
     lines = [json.dumps(asdict(output), ensure_ascii=False) for output in outputs]

@@ -14,6 +14,7 @@ from torch import Tensor
 from t2engine import ops
 from t2engine.engine.batch import DecodeBatch, PrefillBatch, make_prefill_batch, pieces_of
 from t2engine.engine.cache import KeyValueCache
+from t2engine.engine.memory import FLOAT_BYTES
 from t2engine.engine.requests import Group
 from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Transformer
@@ -30,6 +31,41 @@ class Executor(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[rows, vocab_size]"""
+
+
+class Runtime(Protocol):
+    """A model, and how calls run it."""
+
+    model: Transformer
+
+    def reserve(self, length: int) -> None:
+        """Have rotary rows for positions below `length`."""
+
+    def workspace_bytes(self, rows: int, logit_rows: int) -> int:
+        """What passes of so many rows need, with logits of logit_rows at a time."""
+
+    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> Executor:
+        """What runs one call, with its stores."""
+
+
+class OpsRuntime:
+    """Runs on any machine, operation by operation; what is left where nothing was compiled."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model = model
+
+    def reserve(self, length: int) -> None:
+        self.model.reserve(length)
+
+    def workspace_bytes(self, rows: int, logit_rows: int) -> int:
+        config = self.model.config
+        mlp_width = config.intermediate_size * (3 if config.gated_mlp else 2)
+        query_width = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+        activations = rows * (4 * config.hidden_size + mlp_width + 3 * query_width)
+        return FLOAT_BYTES * (activations + 3 * logit_rows * config.vocab_size)
+
+    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> Executor:
+        return OpsExecutor(self.model, cache)
 
 
 class OpsExecutor:

@@ -28,7 +28,7 @@ from t2engine.engine.memory import (
     plan_memory,
     return_free_memory,
 )
-from t2engine.engine.native import NativeModel
+from t2engine.engine.native import choose_runtime
 from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
@@ -107,7 +107,7 @@ class LLM:
         self.refuse_weights_that_cannot_fit()
         source = open_packed(files, self.precision.weights, self.threads) if packed_cache else files
         self.model = Transformer(self.config, source, self.threads, self.precision)
-        self.native = NativeModel(self.model)
+        self.runtime = choose_runtime(self.model)
         return_free_memory()  # what packing the weights took
 
     def generate(
@@ -193,14 +193,14 @@ class LLM:
         plan = plan_memory(
             self.config,
             self.precision,
-            self.native.workspace_bytes,
+            self.runtime.workspace_bytes,
             wishes(requests),
             self.max_num_seqs,
             self.caches_limit(),
         )
-        self.native.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
+        self.runtime.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
-        run = Run(self.native, self.tokenizer, requests, plan)
+        run = Run(self.runtime, self.tokenizer, requests, plan)
         return (
             FinishedSample(index_of[sample.request.first_handle], self.completion(sample, run))
             for sample in self.samples(run)

@@ -15,13 +15,20 @@ from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, PrefillBatch
 from t2engine.engine.cache import KeyValueCache
+from t2engine.engine.forward import OpsRuntime, Runtime
 from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Layer, Projection, Transformer
 from t2engine.model.weights import Affine
-from t2engine.ops import QuantizedVectors, Vectors, huge_empty, load_function
+from t2engine.ops import (
+    BackendUnavailableError,
+    QuantizedVectors,
+    Vectors,
+    huge_empty,
+    load_function,
+)
 
 
-class NativeModel:
+class NativeRuntime:
     """A Transformer's weights as the native step reads them: borrowed, never copied."""
 
     def __init__(self, model: Transformer, maker: str = "t2engine._C:make_decoder") -> None:
@@ -38,11 +45,14 @@ class NativeModel:
         size: int = self.decoder.workspace_floats(rows, logit_rows)
         return size * torch.float32.itemsize
 
+    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> NativeExecutor:
+        return NativeExecutor(self, cache, rows, logit_rows)
+
 
 class NativeExecutor:
     """Runs the layers for one call's stores."""
 
-    def __init__(self, native: NativeModel, cache: KeyValueCache, rows: int, logit_rows: int):
+    def __init__(self, native: NativeRuntime, cache: KeyValueCache, rows: int, logit_rows: int):
         self.native = native
         self.threads = native.model.threads
         make: Callable[..., Any] = load_function("t2engine._C:Cache")
@@ -87,6 +97,14 @@ class NativeExecutor:
             self.threads,
         )
         return steps, ended
+
+
+def choose_runtime(model: Transformer) -> Runtime:
+    """The native step, or the operations where nothing is compiled, as t2engine said on import."""
+    try:
+        return NativeRuntime(model)
+    except BackendUnavailableError:
+        return OpsRuntime(model)
 
 
 def decode_parts(batch: DecodeBatch, slots: Slots) -> Mapping[str, Tensor]:

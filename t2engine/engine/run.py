@@ -18,9 +18,9 @@ from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
 from t2engine.engine.cache import KeyValueCache
-from t2engine.engine.forward import prefill
+from t2engine.engine.forward import Runtime, prefill
 from t2engine.engine.memory import CHUNK_TOKENS, FIRST_ROWS, MemoryPlan, return_free_memory
-from t2engine.engine.native import NativeExecutor, NativeModel
+from t2engine.engine.native import NativeExecutor
 from t2engine.engine.prefix_tree import PrefixTree, Segment
 from t2engine.engine.requests import Group, Request, group_by_prompt
 from t2engine.engine.sampling import (
@@ -76,21 +76,21 @@ class Run:
 
     def __init__(
         self,
-        native: NativeModel,
+        runtime: Runtime,
         tokenizer: Tokenizer,
         requests: Sequence[Request],
         plan: MemoryPlan,
     ) -> None:
-        config = native.model.config
+        config = runtime.model.config
         self.tokenizer = tokenizer
-        self.threads = native.model.threads
+        self.threads = runtime.model.threads
         self.logit_rows = plan.logit_rows
-        cache = KeyValueCache(config, plan, native.model.precision.cache)
-        self.executor = NativeExecutor(native, cache, plan.rows, plan.logit_rows)
+        cache = KeyValueCache(config, plan, runtime.model.precision.cache)
+        self.executor = runtime.executor(cache, plan.rows, plan.logit_rows)
         tree = PrefixTree(plan.prefix_capacity)
         self.scheduler = Scheduler(group_by_prompt(requests), plan.slots, tree)
         num_samples = sum(request.params.n for request in requests)
-        self.meter = Meter(config, num_samples, native.model.precision)
+        self.meter = Meter(config, num_samples, runtime.model.precision)
         self.slots = Slots(plan.slots, plan.suffix_capacity + 1, requests)
         self.samples: dict[int, Sample] = {}  # by slot
 
@@ -154,15 +154,17 @@ class Run:
         batch = make_decode_batch(self.scheduler.running)
         first_len = self.slots.drawn[batch.row_slot].numpy().copy()  # keys of its own, this step
         samples = [self.samples[slot] for slot in batch.row_slot.tolist()]
-        slowly = any(needs_every_token(sample.request.params) for sample in samples)
+        native = self.executor if isinstance(self.executor, NativeExecutor) else None
+        if any(needs_every_token(sample.request.params) for sample in samples):
+            native = None
         began, steps = time.perf_counter(), 0
         done: list[Sample] = []
         while not done:
-            if slowly:
+            if native is None:
                 done = self.step(batch)
                 steps += 1
             else:
-                taken, ended = self.decode_natively(batch, samples)
+                taken, ended = self.decode_natively(native, batch, samples)
                 done = [samples[row] for row in ended]
                 steps += taken
         self.meter.decode(
@@ -176,12 +178,12 @@ class Run:
         yield from done
 
     def decode_natively(
-        self, batch: DecodeBatch, samples: Sequence[Sample]
+        self, native: NativeExecutor, batch: DecodeBatch, samples: Sequence[Sample]
     ) -> tuple[int, list[int]]:
         """Steps taken, and the rows that have ended."""
         drawn = self.slots.drawn[batch.row_slot]
         most = int((self.slots.columns["max_new_tokens"][batch.row_slot] - drawn).min())
-        steps, ended = self.executor.decode_until(batch, self.slots, most, STRETCH_SECONDS)
+        steps, ended = native.decode_until(batch, self.slots, most, STRETCH_SECONDS)
         rows: list[int] = ended.nonzero()[:, 0].tolist()
         for row in rows:
             sample = samples[row]

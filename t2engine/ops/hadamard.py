@@ -41,12 +41,13 @@ def cost(x: Tensor, block: int) -> Cost:
 
 
 def reference(x: Tensor, block: int) -> Tensor:
-    out, half = x, 1
+    (R, K), out, half = x.shape, x, 1
     while half < block:
-        first, second = out.reshape(x.shape[0], -1, 2, half).unbind(2)  # [R, K / 2 half, half]
+        pairs = out.reshape(R, K // (2 * half), 2, half)
+        first, second = pairs.unbind(2)  # [R, K / 2 half, half]
         out = torch.stack([first + second, first - second], dim=2)
         half *= 2
-    return out.reshape(x.shape) / math.sqrt(block)
+    return out.reshape(R, K) / math.sqrt(block)
 
 
 def outputs(x: Tensor, block: int) -> tuple[Tensor, ...]:

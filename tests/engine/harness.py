@@ -12,7 +12,7 @@ from t2engine.engine.batch import make_decode_batch
 from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.forward import Executor, OpsExecutor, prefill
 from t2engine.engine.memory import MemoryPlan
-from t2engine.engine.native import NativeExecutor, NativeModel
+from t2engine.engine.native import NativeExecutor, NativeRuntime
 from t2engine.engine.prefix_tree import PrefixTree
 from t2engine.engine.requests import Group
 from t2engine.engine.slots import Slots
@@ -55,7 +55,7 @@ def make_executor(
     if not native:
         return OpsExecutor(model, cache)
     maker = f"t2engine._C.{isa}:make_decoder" if isa else "t2engine._C:make_decoder"
-    whole = NativeModel(model, maker)
+    whole = NativeRuntime(model, maker)
     whole.reserve(model.config.max_context_len)
     return NativeExecutor(whole, cache, plan.rows, plan.logit_rows)
 

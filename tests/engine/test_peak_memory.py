@@ -25,6 +25,19 @@ params = SamplingParams(n={n}, max_tokens={new}, seed=0, ignore_eos=True)
 [output] = LLM(sys.argv[1], threads=2).generate([[5] * {prompt}], params)
 assert sum(len(sample.token_ids) for sample in output.outputs) == {n} * {new}
 """
+# Prints kibibytes held before the call, planned bytes, then the peak.
+PLANNED = """
+import sys
+from t2engine import LLM, SamplingParams
+from t2engine.engine import llm as module
+plan_memory, plans = module.plan_memory, []
+module.plan_memory = lambda *given: plans.append(plan_memory(*given)) or plans[-1]
+model = LLM(sys.argv[1], dtype=sys.argv[2], kv_cache_dtype=sys.argv[3], threads=2)
+params = SamplingParams(n=96, max_tokens=80, seed=0, ignore_eos=True)
+print(open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])
+model.generate([[5] * 2048], params)
+print(plans[0].total_bytes)
+"""
 # The high-water mark of this process image alone: ru_maxrss would keep that of the test runner,
 # whose memory a child shares until it executes.
 REPORT = "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
@@ -53,6 +66,30 @@ def test_one_prefix_and_n_suffixes(tmp_path: Path) -> None:
     assert weights > 150e6
     keys = metering.key_value_bytes(config, PROMPT_LEN + NUM_SAMPLES * NEW_TOKENS)
     assert int(done.stdout) * 1024 <= weights + keys + ALLOWANCE
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("weights", "cache"), [("float32", "float32"), ("bfloat16", "bfloat16"), ("int8", "int8")]
+)
+def test_the_plan_is_what_is_held(tmp_path: Path, weights: str, cache: str) -> None:
+    """What the process held before the call, and the plan, are the peak to within 5 %."""
+    write_tiny_model(
+        tmp_path,
+        "llama",
+        vocab_size=8192,
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=10,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        tokenizer=False,
+    )
+    command = [sys.executable, "-c", PLANNED + REPORT, str(tmp_path), weights, cache]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, planned, peak = (int(line) for line in done.stdout.split())
+    assert abs(1024 * peak / (1024 * before + planned) - 1) <= 0.05
 
 
 @linux_only
