@@ -30,10 +30,10 @@ RESULTS = Path("benchmarks/results")
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 CACHES = ("float32", "bfloat16", "int8")
 PROMPTS = (128, 1024, 4096)
-# Every k up to 32, then ever wider apart, and the last of a tile of 12 or a block of 72 rows with
+# Every k up to 32, then ever wider apart, and the last of a tile of rows or a block of 72 with
 # the first of the next (csrc/cpu/product.cpp).
 STEPS = ((1, 33, 1), (36, 65, 4), (72, 129, 8), (144, 257, 16), (288, 513, 32))
-EDGES = (36, 48, 60, 72, 84, 96, 144, 216, 288, 432)
+EDGES = (36, 42, 48, 56, 60, 70, 72, 84, 96, 144, 216, 288, 432)
 UNSHARED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
