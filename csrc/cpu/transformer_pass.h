@@ -95,6 +95,10 @@ class Pass {
     const int64_t width = model_.hidden_size;
     parallel_rows(num_threads_, rows_, 4 * width, [&](int64_t row) {
       float* to = at_.x + row * width;
+      if (model_.embed.data != nullptr && model_.embed.dtype == Dtype::kFloat32) {
+        std::copy_n(static_cast<const float*>(model_.embed.data) + tokens[row] * width, width, to);
+        return;
+      }
       for (int64_t i = 0; i < width; ++i) {
         to[i] = model_.embed.data ? stored_at(model_.embed, tokens[row] * width + i)
                                   : weight_at(model_.lm_head, tokens[row], i);
