@@ -5,7 +5,7 @@
 #include "gemm.h"
 #include "gemm_int8.h"
 #include "ops.h"
-#include "silu_row.h"
+#include "rows.h"
 
 namespace t2::T2_ISA {
 namespace {

@@ -64,6 +64,17 @@ inline void rotate_head(float* to, const float* from, const float* cos, const fl
   if (to != from) std::copy(from + 2 * half, from + head_dim, to + 2 * half);
 }
 
+// out[i] = silu(gate[i]) * up[i]
+inline void silu_mul_row(float* out, const float* gate, const float* up, int64_t width) {
+  const Lanes zero = broadcast_lanes(0.0f), one = broadcast_lanes(1.0f);
+  for (int64_t i = 0; i < width; i += kLanes) {
+    const int64_t rest = width - i;
+    const Lanes x = load_rest(gate + i, rest, 0.0f);
+    const Lanes silu = div(x, add(one, exp(sub(zero, x))));
+    store_rest(out + i, rest, mul(silu, load_rest(up + i, rest, 0.0f)));
+  }
+}
+
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|), with Phi(-a) = exp(-a^2 / 2) p((a - K) / (a + K)) / (1 +
 // a). The form is that of Shepherd and Laframboise, Math. Comp. 36 (1981), 249; the coefficients of
 // p are the minimax fit for a in [0, 14], relative error 4e-8. Past 14 the tail is 0 in float.

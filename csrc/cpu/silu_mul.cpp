@@ -1,6 +1,6 @@
 // C++ backend of t2engine/ops/silu_mul.py.
 #include "ops.h"
-#include "silu_row.h"
+#include "rows.h"
 
 namespace t2::T2_ISA {
 

@@ -43,11 +43,11 @@ print(plans[0].total_bytes)
 REPORT = "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
 
 
-@linux_only
-def test_one_prefix_and_n_suffixes(tmp_path: Path) -> None:
-    """A 37.9M-parameter Llama, 64 samples of 64 tokens from one prompt of 1024."""
-    write_tiny_model(
-        tmp_path,
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 37.9M-parameter Llama."""
+    return write_tiny_model(
+        tmp_path_factory.mktemp("model"),
         "llama",
         vocab_size=8192,
         hidden_size=512,
@@ -58,11 +58,16 @@ def test_one_prefix_and_n_suffixes(tmp_path: Path) -> None:
         max_position_embeddings=4096,
         tokenizer=False,
     )
+
+
+@linux_only
+def test_one_prefix_and_n_suffixes(model_dir: Path) -> None:
+    """64 samples of 64 tokens from one prompt of 1024."""
     code = SCRIPT.format(n=NUM_SAMPLES, new=NEW_TOKENS, prompt=PROMPT_LEN) + REPORT
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code, str(model_dir)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    config = read_config(tmp_path)
-    weights = 4 * open_weights(tmp_path, config).num_params
+    config = read_config(model_dir)
+    weights = 4 * open_weights(model_dir, config).num_params
     assert weights > 150e6
     keys = metering.key_value_bytes(config, PROMPT_LEN + NUM_SAMPLES * NEW_TOKENS)
     assert int(done.stdout) * 1024 <= weights + keys + ALLOWANCE
@@ -72,21 +77,9 @@ def test_one_prefix_and_n_suffixes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "cache"), [("float32", "float32"), ("bfloat16", "bfloat16"), ("int8", "int8")]
 )
-def test_the_plan_is_what_is_held(tmp_path: Path, weights: str, cache: str) -> None:
+def test_the_plan_is_what_is_held(model_dir: Path, weights: str, cache: str) -> None:
     """What the process held before the call, and the plan, are the peak to within 5 %."""
-    write_tiny_model(
-        tmp_path,
-        "llama",
-        vocab_size=8192,
-        hidden_size=512,
-        intermediate_size=1408,
-        num_hidden_layers=10,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        max_position_embeddings=4096,
-        tokenizer=False,
-    )
-    command = [sys.executable, "-c", PLANNED + REPORT, str(tmp_path), weights, cache]
+    command = [sys.executable, "-c", PLANNED + REPORT, str(model_dir), weights, cache]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     before, planned, peak = (int(line) for line in done.stdout.split())
     assert abs(1024 * peak / (1024 * before + planned) - 1) <= 0.05
