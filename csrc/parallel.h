@@ -8,6 +8,8 @@
 
 namespace t2 {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // Calls body(context, task) once for each task in [0, num_tasks), on at most num_threads threads,
 // and returns when all are done. num_tasks is below 2^32; a thread's tasks are mostly consecutive.
 // An exception from a task is rethrown here, once.
@@ -32,7 +34,7 @@ template <typename Body>
 void parallel_rows(int num_threads, int64_t rows, int64_t flops_per_row, Body&& body) {
   const int64_t rows_per_task =
       std::max<int64_t>(1, kFlopsWorthAThread / 2 / std::max<int64_t>(1, flops_per_row));
-  const int64_t num_tasks = (rows + rows_per_task - 1) / rows_per_task;
+  const int64_t num_tasks = ceil_div(rows, rows_per_task);
   parallel_for(threads_for(rows * flops_per_row, num_threads), num_tasks, [&](int64_t task) {
     const int64_t stop = std::min(rows, (task + 1) * rows_per_task);
     for (int64_t row = task * rows_per_task; row < stop; ++row) body(row);

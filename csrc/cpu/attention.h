@@ -22,8 +22,6 @@ constexpr int64_t kKeyBlock = 128;      // keys scored before their values are a
 constexpr int64_t kBlockQueries = 256;  // queries of a task: their state stays in L2
 constexpr float kNothing = std::numeric_limits<float>::lowest();  // the top of no keys at all
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The softmax of some keys for every query of a strip, before the division by its sum:
 // out [head_dim, kStrip], then top [kStrip], in powers of two, then sum [kStrip].
 struct State {

@@ -20,6 +20,8 @@ constexpr int64_t kStartBytes = 64;  // after the codes; keeps rows whole cache 
 inline int64_t codes_of_row(int64_t depth) {
   return (depth + kCodeStep - 1) / kCodeStep * kCodeStep * kCodeBytes;
 }
+// Bytes of a row of codes.
+inline int64_t code_width(int64_t depth) { return codes_of_row(depth) + kStartBytes; }
 inline Tiling code_tiling(int64_t rows) { return {rows, kCodeTileRows, code_tile_panels}; }
 
 // out = (accumulate ? out : 0) + (sums * (x_scale * scales) + bias), a row of the product.
@@ -43,7 +45,7 @@ inline void gemm_codes(const Input& x, int64_t row, int64_t rows, const Matrix& 
                        int64_t column, int64_t columns, float* out, int64_t out_stride,
                        bool accumulate) {
   const int64_t quads = (weight.in_features + 3) / 4, codes_size = codes_of_row(x.depth);
-  const int64_t a_stride = codes_size + kStartBytes;
+  const int64_t a_stride = code_width(x.depth);
   const auto* panels = static_cast<const int8_t*>(weight.panels);
   const int8_t* end = panels + (weight.out_features + kPanel - 1) / kPanel * quads * 64;
   const Tiling tiling = code_tiling(rows);
@@ -59,7 +61,7 @@ inline void gemm_codes(const Input& x, int64_t row, int64_t rows, const Matrix& 
     int64_t first = row;
     for (int64_t i = 0; i < tiling.tiles; ++i) {
       const int64_t height = tiling.height - (i >= tiling.taller);
-      const int8_t* a = x.codes + first * a_stride;
+      const int8_t* a = static_cast<const int8_t*>(x.packed) + first * a_stride;
       const auto* start = reinterpret_cast<const int32_t*>(a + codes_size);
       const bool fetches = i == 0 && next < end;
       const char* ahead = reinterpret_cast<const char*>(fetches ? next : b);
@@ -101,6 +103,19 @@ float quantize(const float* x, int64_t depth, Write write) {
     write(k, codes);
   }
   return plain || !(largest == largest) ? largest / kMaxCode : 0.0f;
+}
+
+// A row of the left side, and its scale.
+inline void quantize_row(const float* x, int64_t depth, int8_t* codes, float* scale) {
+  Lanes total = broadcast_lanes(0.0f);  // exact: 127 * 2^17 is below 2^24
+  *scale = quantize(x, depth, [&](int64_t k, Lanes values) {
+    for (int i = 0; i < kParts; ++i) store_codes(codes, k + i * kWidth, values.part[i]);
+    total = add(total, values);
+  });
+  const int64_t written = (depth + kLanes - 1) / kLanes * kLanes * kCodeBytes;
+  std::memset(codes + written, 0, code_width(depth) - written);
+  const auto start = static_cast<int32_t>(-kCodeOffset * reduce_add(total));
+  std::memcpy(codes + codes_of_row(depth), &start, sizeof start);
 }
 
 }  // namespace t2::T2_ISA

@@ -3,6 +3,7 @@
 
 #include "ops.h"
 #include "product.h"
+#include "scratch.h"
 
 namespace t2::T2_ISA {
 
@@ -23,18 +24,14 @@ void product(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
                       bias ? bias->data : nullptr,
                       gated ? 2 * columns : columns,
                       depth};
-  Input input{x.data, rows, depth, nullptr, nullptr};
-  std::unique_ptr<int8_t[]> codes;
-  std::unique_ptr<float[]> row_scales;
-  if (weight.dtype == Dtype::kInt8) {
-    const int64_t width = code_width(depth);
-    codes.reset(new int8_t[rows * width]);
-    row_scales.reset(new float[rows]);
+  const int64_t bytes = packed_bytes(weight.dtype, rows, depth);
+  Scratch packed((bytes + 3) / 4);
+  const std::unique_ptr<float[]> row_scales(new float[bytes > 0 ? rows : 0]);
+  const Input input{x.data, rows, depth, packed.take(0), row_scales.get()};
+  if (bytes > 0) {
     parallel_rows(num_threads, rows, 4 * depth, [&](int64_t row) {
-      quantize_row(x.data + row * depth, depth, codes.get() + row * width, row_scales.get() + row);
+      pack_row(weight.dtype, x.data + row * depth, row, depth, packed.take(0), row_scales.get());
     });
-    input.codes = codes.get();
-    input.scales = row_scales.get();
   }
   if (gated) {
     multiply_gated(input, weight, out.data, columns, num_threads);

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "gemm.h"
+#include "float_product.h"
 #include "gemm_int8.h"
 #include "ops.h"
 #include "rows.h"
@@ -10,25 +10,9 @@
 namespace t2::T2_ISA {
 namespace {
 
-constexpr int64_t kBlockRows = 72;          // of x, which stay in the second cache across panels
-constexpr int64_t kFlopsPerTask = 1 << 20;  // tens of microseconds
+constexpr int64_t kCodeBlockRows = 72;      // of x, which stay in the second cache across panels
+constexpr int64_t kFlopsPerTask = 1 << 23;  // tens of microseconds
 constexpr int64_t kFewTasks = 16;           // fewer, where there are tiles enough, share out badly
-
-// Rows and columns of a product. The first column begins a panel.
-struct Block {
-  int64_t row, rows, column, columns;
-};
-
-template <typename Weight>
-void multiply_floats(const Input& x, const Matrix& weight, const Block& block, float* out,
-                     int64_t out_stride, bool accumulate) {
-  const int64_t depth = weight.in_features;
-  const auto* panels = static_cast<const Weight*>(weight.panels);
-  const int64_t end = (weight.out_features + kPanel - 1) / kPanel * kPanel * depth;
-  gemm(x.values + block.row * depth, block.rows, panels + block.column * depth, panels + end, depth,
-       out, out_stride, block.columns, weight.bias ? weight.bias + block.column : nullptr,
-       accumulate);
-}
 
 // out points to the block's first element.
 void multiply_block(const Input& x, const Matrix& weight, const Block& block, float* out,
@@ -51,15 +35,16 @@ struct Partition {
   int64_t block_rows, blocks, strip, strips;
 
   Partition(int64_t rows, int64_t columns, int64_t flops_per_element, Dtype dtype) {
-    blocks = (rows + kBlockRows - 1) / kBlockRows;
-    block_rows = blocks == 0 ? 0 : (rows + blocks - 1) / blocks;
     const bool codes = dtype == Dtype::kInt8;
-    const Tiling tiling = codes ? code_tiling(block_rows) : float_tiling(block_rows);
-    const int64_t tile = tiling.panels * kPanel;
+    const int64_t most = codes ? kCodeBlockRows : kFloatBlockRows, unit = codes ? 1 : kFloatRowUnit;
+    const int64_t each = ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, most)));
+    block_rows = ceil_div(each, unit) * unit;
+    blocks = block_rows == 0 ? 0 : ceil_div(rows, block_rows);
+    const int64_t panels = codes ? code_tiling(block_rows).panels : float_panels(block_rows);
+    const int64_t tile = panels * kPanel, tiles = ceil_div(columns, tile);
     const int64_t flops = std::max<int64_t>(1, block_rows * tile * flops_per_element);
-    const int64_t tiles = (columns + tile - 1) / tile;
     strip = std::max<int64_t>(1, std::min(kFlopsPerTask / flops, tiles / kFewTasks)) * tile;
-    strips = (columns + strip - 1) / strip;
+    strips = ceil_div(columns, strip);
   }
   int64_t tasks() const { return blocks * strips; }
   Block block(int64_t task, int64_t rows, int64_t columns) const {
@@ -70,18 +55,15 @@ struct Partition {
 
 }  // namespace
 
-int64_t code_width(int64_t depth) { return codes_of_row(depth) + kStartBytes; }
+int64_t packed_bytes(Dtype weight, int64_t rows, int64_t depth) {
+  if (weight != Dtype::kInt8) return float_packed_bytes(rows, depth);
+  return rows * code_width(depth);
+}
 
-void quantize_row(const float* x, int64_t depth, int8_t* codes, float* scale) {
-  Lanes total = broadcast_lanes(0.0f);  // exact: 127 * 2^17 is below 2^24
-  *scale = quantize(x, depth, [&](int64_t k, Lanes values) {
-    for (int i = 0; i < kParts; ++i) store_codes(codes, k + i * kWidth, values.part[i]);
-    total = add(total, values);
-  });
-  const int64_t written = (depth + kLanes - 1) / kLanes * kLanes * kCodeBytes;
-  std::memset(codes + written, 0, code_width(depth) - written);
-  const auto start = static_cast<int32_t>(-kCodeOffset * reduce_add(total));
-  std::memcpy(codes + codes_of_row(depth), &start, sizeof start);
+void pack_row(Dtype weight, const float* x, int64_t row, int64_t depth, void* packed,
+              float* scales) {
+  if (weight != Dtype::kInt8) return pack_floats(x, row, depth, packed);
+  quantize_row(x, depth, static_cast<int8_t*>(packed) + row * code_width(depth), scales + row);
 }
 
 void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stride, bool accumulate,

@@ -7,22 +7,23 @@
 
 namespace t2::T2_ISA {
 
-// The left side of products, dense rows. For int8 weights its rows are also needed as codes, made
-// once for all products that read it; codes and scales are not read for other weights.
+// The left side of products, dense rows. `packed` is what products with weights of one dtype read
+// of it where they do not read the values, made once for all of them: codes, or parts of floats.
 struct Input {
   const float* values;  // [rows, depth]
   int64_t rows, depth;
-  const int8_t* codes;  // [rows, code_width(depth)]
-  const float* scales;  // [rows]
+  const void* packed;
+  const float* scales;  // [rows], of codes
 };
 
-// Bytes of a row of codes. Their order is the instruction set's own.
-int64_t code_width(int64_t depth);
+// Bytes of rows packed for weights of a dtype; 0 where products read the values.
+int64_t packed_bytes(Dtype weight, int64_t rows, int64_t depth);
 
-// x is about codes * scale: scale = absmax / 127, codes round to nearest even. A row without a
-// value above 2^-100 has scale 0; one with an infinity or a nan has scale nan, and so has every
-// product.
-void quantize_row(const float* x, int64_t depth, int8_t* codes, float* scale);
+// Packs x, the left side's row number `row`, into its place. For int8 weights x is about codes *
+// scale: scale = absmax / 127, codes round to nearest even. A row without a value above 2^-100 has
+// scale 0; one with an infinity or a nan has scale nan, and so has every product.
+void pack_row(Dtype weight, const float* x, int64_t row, int64_t depth, void* packed,
+              float* scales);
 
 // out [x.rows, W.out_features] = (accumulate ? out : 0) + (x W^T + bias), rows of out out_stride
 // apart. The added product is complete before it is added, so it equals out + linear(x).
@@ -33,5 +34,10 @@ void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stri
 // second (each with its half of the bias), with the bits of linear and silu_mul.
 void multiply_gated(const Input& x, const Matrix& weight, float* out, int64_t out_stride,
                     int num_threads);
+
+// Rows and columns of a product, for one task. The first column begins a panel.
+struct Block {
+  int64_t row, rows, column, columns;
+};
 
 }  // namespace t2::T2_ISA

@@ -17,18 +17,21 @@ inline int64_t whole_lines(int64_t floats) {
   return (floats + kLineFloats - 1) / kLineFloats * kLineFloats;
 }
 
-inline bool has_codes(const Decoder& model) {
+// Of the left side of any of the model's products, so many rows.
+inline int64_t most_packed_bytes(const Decoder& model, int64_t rows, int64_t logit_rows) {
+  const Matrix& head = model.lm_head;
+  int64_t most = packed_bytes(head.dtype, logit_rows, head.in_features);
   for (const DecoderLayer& layer : model.layers) {
     for (const Matrix& weight : {layer.qkv, layer.out, layer.up, layer.down}) {
-      if (weight.dtype == Dtype::kInt8) return true;
+      most = std::max(most, packed_bytes(weight.dtype, rows, weight.in_features));
     }
   }
-  return model.lm_head.dtype == Dtype::kInt8;
+  return most;
 }
 
 // Where a pass keeps its activations. Counting and handing out are one description.
 struct Buffers {
-  float *x, *normed, *qkv, *q, *attended, *mlp, *codes, *code_scales, *logits;
+  float *x, *normed, *qkv, *q, *attended, *mlp, *packed, *row_scales, *logits;
   int64_t floats = 0;  // of all
 
   Buffers(const Decoder& model, float* workspace, int64_t rows, int64_t logit_rows) {
@@ -38,16 +41,15 @@ struct Buffers {
       return taken;
     };
     const int64_t query_width = model.num_heads * model.head_dim;
-    const int64_t widest = std::max({model.hidden_size, query_width, model.intermediate_size});
-    const int64_t code_rows = has_codes(model) ? std::max(rows, logit_rows) : 0;
+    const int64_t packed_size = most_packed_bytes(model, rows, logit_rows);
     x = take(rows * model.hidden_size);
     normed = take(std::max(rows, logit_rows) * model.hidden_size);
     qkv = take(rows * std::max(model.qkv_width(), model.hidden_size));
     q = take(rows * query_width);
     attended = take(rows * query_width);
     mlp = take(rows * model.intermediate_size);
-    codes = take(code_rows * (code_width(widest) + 3) / 4);
-    code_scales = take(code_rows);
+    packed = take((packed_size + 3) / 4);
+    row_scales = take(packed_size > 0 ? std::max(rows, logit_rows) : 0);
     logits = take(logit_rows * model.vocab_size);
   }
 };
@@ -122,7 +124,7 @@ class Pass {
       attend(index, heads(at_.attended), heads<const float>(at_.q));
       const Input attended = input(at_.attended, rows_, query_width, layer.out);
       if (model_.parallel_residual) {  // both branches read the layer's input
-        // attended may lie in the codes, which the norm would write over
+        // attended is packed where the norm will be
         multiply(attended, layer.out, at_.qkv, hidden, false, num_threads_);
         const Input mlp_input = normalize(at_.x, rows_, layer.mlp_norm, layer.up);
         add_rows(at_.x, at_.qkv);
@@ -146,21 +148,22 @@ class Pass {
     return {data, {rows_, model_.num_heads, model_.head_dim}};
   }
 
-  Input input(const float* values, int64_t rows, int64_t depth, const Matrix& weight) const {
-    if (weight.dtype != Dtype::kInt8) return {values, rows, depth, nullptr, nullptr};
-    parallel_rows(num_threads_, rows, 4 * depth, [&](int64_t row) {
-      quantize_row(values + row * depth, depth, codes(row, depth), at_.code_scales + row);
-    });
-    return {values, rows, depth, codes(0, depth), at_.code_scales};
+  bool packs(const Matrix& weight) const { return packed_bytes(weight.dtype, 1, 1) > 0; }
+  void pack(const float* x, int64_t row, const Matrix& weight) const {
+    pack_row(weight.dtype, x, row, weight.in_features, at_.packed, at_.row_scales);
   }
 
-  int8_t* codes(int64_t row, int64_t depth) const {
-    return reinterpret_cast<int8_t*>(at_.codes) + row * code_width(depth);
+  Input input(const float* values, int64_t rows, int64_t depth, const Matrix& weight) const {
+    if (packs(weight)) {
+      parallel_rows(num_threads_, rows, 4 * depth,
+                    [&](int64_t row) { pack(values + row * depth, row, weight); });
+    }
+    return {values, rows, depth, at_.packed, at_.row_scales};
   }
 
   Input normalize(const float* from, int64_t rows, const Norm& norm, const Matrix& weight) const {
     const int64_t width = model_.hidden_size;
-    const bool quantized = weight.dtype == Dtype::kInt8;
+    const bool is_packed = packs(weight);
     parallel_rows(num_threads_, rows, 8 * width, [&](int64_t row) {
       float* to = at_.normed + row * width;
       if (norm.bias == nullptr) {
@@ -168,10 +171,9 @@ class Pass {
       } else {
         layer_norm_row(to, from + row * width, norm.weight, norm.bias, width, model_.norm_eps);
       }
-      if (quantized) quantize_row(to, width, codes(row, width), at_.code_scales + row);
+      if (is_packed) pack(to, row, weight);
     });
-    if (!quantized) return {at_.normed, rows, width, nullptr, nullptr};
-    return {at_.normed, rows, width, codes(0, width), at_.code_scales};
+    return {at_.normed, rows, width, at_.packed, at_.row_scales};
   }
 
   // Head norms and rotation of queries and keys by their positions; keys and values are stored.

@@ -28,7 +28,7 @@ from t2engine.engine.memory import (
     plan_memory,
     return_free_memory,
 )
-from t2engine.engine.native import choose_runtime
+from t2engine.engine.native import choose_runtime, supported_instruction_sets
 from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
@@ -67,6 +67,8 @@ class LLM:
     threads: of the kernels; None takes torch.get_num_threads().
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
+    instruction_set: of the kernels, one that `t2 doctor` lists as supported. "auto" is the fastest.
+        All but "amxbf16" and "portable" give the same bits, on every machine that has them.
     packed_cache: keep the packed weights in a file beside the model, for the next load to map.
     Raises: ValueError naming what was wrong, before any weight is read.
     """
@@ -81,6 +83,7 @@ class LLM:
         threads: int | None = None,
         max_num_seqs: int = 256,
         memory_limit: int | None = None,
+        instruction_set: str = "auto",
         packed_cache: bool = False,
     ) -> None:
         require(device in DEVICES, f"device must be one of {', '.join(DEVICES)}, got {device!r}")
@@ -91,6 +94,12 @@ class LLM:
         )
         require(threads is None or threads >= 1, f"threads must be at least 1, got {threads}")
         require(max_num_seqs >= 1, f"max_num_seqs must be at least 1, got {max_num_seqs}")
+        sets = ("auto", *supported_instruction_sets())
+        require(
+            instruction_set in sets,
+            f"instruction_set must be one of {', '.join(sets)} on this machine, "
+            f"got {instruction_set!r}",
+        )
         self.model_dir = resolve_model(str(model))
         self.config = read_config(self.model_dir)
         self.generation = read_generation_config(self.model_dir)
@@ -107,7 +116,7 @@ class LLM:
         self.refuse_weights_that_cannot_fit()
         source = open_packed(files, self.precision.weights, self.threads) if packed_cache else files
         self.model = Transformer(self.config, source, self.threads, self.precision)
-        self.runtime = choose_runtime(self.model)
+        self.runtime = choose_runtime(self.model, instruction_set)
         return_free_memory()  # what packing the weights took
 
     def generate(

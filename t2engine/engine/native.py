@@ -7,6 +7,7 @@ until a row has ended.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -99,12 +100,26 @@ class NativeExecutor:
         return steps, ended
 
 
-def choose_runtime(model: Transformer) -> Runtime:
-    """The native step, or the operations where nothing is compiled, as t2engine said on import."""
+def choose_runtime(model: Transformer, instruction_set: str = "auto") -> Runtime:
+    """The native step, or the operations where nothing is compiled, as t2engine said on import.
+
+    instruction_set: one of supported_instruction_sets(), or "auto", the first of them.
+    """
+    if instruction_set != "auto":
+        return NativeRuntime(model, f"t2engine._C:{instruction_set}.make_decoder")
     try:
         return NativeRuntime(model)
     except BackendUnavailableError:
         return OpsRuntime(model)
+
+
+def supported_instruction_sets() -> tuple[str, ...]:
+    """Those the native step can use on this machine, the fastest first; none without it."""
+    try:
+        native = importlib.import_module("t2engine._C")
+    except ImportError:
+        return ()
+    return tuple(native.supported_isas)
 
 
 def decode_parts(batch: DecodeBatch, slots: Slots) -> Mapping[str, Tensor]:

@@ -8,13 +8,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tiles.h"
 #include "tiling.h"
 
 namespace t2::T2_ISA {
 
-constexpr int kTileHeight = 16;   // rows of a tile register
-constexpr int kStepQuads = 16;    // of a panel in a tile register
-constexpr int kStepBytes = 1024;  // of a tile register
+constexpr int kStepQuads = 16;  // of a panel in a tile register
 constexpr int kCodeTileRows = 2 * kTileHeight;
 constexpr int code_tile_panels(int rows) { return rows > kTileHeight ? 2 : 4; }
 
@@ -79,40 +78,40 @@ class CodeUnit {
     }
     const int64_t rest = tile.quads % kStepQuads, done = tile.quads - rest;
     if (rest == 0) return;
-    alignas(64) int8_t last[Panels * kStepBytes];
+    alignas(64) int8_t last[Panels * kTileBytes];
     for (int p = 0; p < Panels; ++p) {
-      std::memcpy(last + p * kStepBytes, panels_ + p * panel_bytes + done * 64, rest * 64);
-      std::memset(last + p * kStepBytes + rest * 64, 0, kStepBytes - rest * 64);
+      std::memcpy(last + p * kTileBytes, panels_ + p * panel_bytes + done * 64, rest * 64);
+      std::memset(last + p * kTileBytes + rest * 64, 0, kTileBytes - rest * 64);
     }
-    body(tile.a + done * 4, last, kStepBytes);
+    body(tile.a + done * 4, last, kTileBytes);
   }
 
   // More than 16 rows, by one or two panels.
   template <int Panels>
   void run_high(const CodeTile& tile) const {
     const int64_t lower = kTileHeight * tile.a_stride, stride = Panels * 64;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    zero_tile<0>();
+    zero_tile<1>();
+    zero_tile<2>();
+    zero_tile<3>();
     each_step<Panels>(tile, [&](const int8_t* a, const int8_t* b, int64_t panel_bytes) {
-      _tile_loadd(4, a, tile.a_stride);
-      _tile_loadd(6, b, 64);
+      load_tile<4>(a, tile.a_stride);
+      load_tile<6>(b);
       _tile_dpbssd(0, 4, 6);
-      _tile_loadd(5, a + lower, tile.a_stride);
+      load_tile<5>(a + lower, tile.a_stride);
       _tile_dpbssd(2, 5, 6);
       if constexpr (Panels > 1) {
-        _tile_loadd(7, b + panel_bytes, 64);
+        load_tile<7>(b + panel_bytes);
         _tile_dpbssd(1, 4, 7);
         _tile_dpbssd(3, 5, 7);
       }
     });
     int32_t* below = tile.sums + kTileHeight * Panels * kPanel;
-    _tile_stored(0, tile.sums, stride);
-    _tile_stored(2, below, stride);
+    store_tile<0>(tile.sums, stride);
+    store_tile<2>(below, stride);
     if constexpr (Panels > 1) {
-      _tile_stored(1, tile.sums + kPanel, stride);
-      _tile_stored(3, below + kPanel, stride);
+      store_tile<1>(tile.sums + kPanel, stride);
+      store_tile<3>(below + kPanel, stride);
     }
   }
 
@@ -120,31 +119,31 @@ class CodeUnit {
   template <int Panels>
   void run_low(const CodeTile& tile) const {
     const int64_t stride = Panels * 64;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    zero_tile<0>();
+    zero_tile<1>();
+    zero_tile<2>();
+    zero_tile<3>();
     each_step<Panels>(tile, [&](const int8_t* a, const int8_t* b, int64_t panel_bytes) {
-      _tile_loadd(4, a, tile.a_stride);
-      _tile_loadd(6, b, 64);
+      load_tile<4>(a, tile.a_stride);
+      load_tile<6>(b);
       _tile_dpbssd(0, 4, 6);
       if constexpr (Panels > 1) {
-        _tile_loadd(7, b + panel_bytes, 64);
+        load_tile<7>(b + panel_bytes);
         _tile_dpbssd(1, 4, 7);
       }
       if constexpr (Panels > 2) {
-        _tile_loadd(6, b + 2 * panel_bytes, 64);
+        load_tile<6>(b + 2 * panel_bytes);
         _tile_dpbssd(2, 4, 6);
       }
       if constexpr (Panels > 3) {
-        _tile_loadd(7, b + 3 * panel_bytes, 64);
+        load_tile<7>(b + 3 * panel_bytes);
         _tile_dpbssd(3, 4, 7);
       }
     });
-    _tile_stored(0, tile.sums, stride);
-    if constexpr (Panels > 1) _tile_stored(1, tile.sums + kPanel, stride);
-    if constexpr (Panels > 2) _tile_stored(2, tile.sums + 2 * kPanel, stride);
-    if constexpr (Panels > 3) _tile_stored(3, tile.sums + 3 * kPanel, stride);
+    store_tile<0>(tile.sums, stride);
+    if constexpr (Panels > 1) store_tile<1>(tile.sums + kPanel, stride);
+    if constexpr (Panels > 2) store_tile<2>(tile.sums + 2 * kPanel, stride);
+    if constexpr (Panels > 3) store_tile<3>(tile.sums + 3 * kPanel, stride);
   }
 };
 
