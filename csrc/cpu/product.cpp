@@ -10,8 +10,7 @@
 namespace t2::T2_ISA {
 namespace {
 
-constexpr int64_t kCodeBlockRows = 72;      // of x, which stay in the second cache across panels
-constexpr int64_t kFlopsPerTask = 1 << 23;  // tens of microseconds
+constexpr int64_t kFlopsPerTask = 1 << 20;  // tens of microseconds
 constexpr int64_t kFewTasks = 16;           // fewer, where there are tiles enough, share out badly
 
 // out points to the block's first element.
@@ -36,11 +35,11 @@ struct Partition {
 
   Partition(int64_t rows, int64_t columns, int64_t flops_per_element, Dtype dtype) {
     const bool codes = dtype == Dtype::kInt8;
-    const int64_t most = codes ? kCodeBlockRows : kFloatBlockRows, unit = codes ? 1 : kFloatRowUnit;
-    const int64_t each = ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, most)));
-    block_rows = ceil_div(each, unit) * unit;
+    const BlockShape shape = codes ? kVectorBlocks : float_block_shape(dtype);
+    const int64_t each = ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, shape.most_rows)));
+    block_rows = ceil_div(each, shape.unit) * shape.unit;
     blocks = block_rows == 0 ? 0 : ceil_div(rows, block_rows);
-    const int64_t panels = codes ? code_tiling(block_rows).panels : float_panels(block_rows);
+    const int64_t panels = codes ? code_tiling(block_rows).panels : float_panels(dtype, block_rows);
     const int64_t tile = panels * kPanel, tiles = ceil_div(columns, tile);
     const int64_t flops = std::max<int64_t>(1, block_rows * tile * flops_per_element);
     strip = std::max<int64_t>(1, std::min(kFlopsPerTask / flops, tiles / kFewTasks)) * tile;
@@ -56,7 +55,7 @@ struct Partition {
 }  // namespace
 
 int64_t packed_bytes(Dtype weight, int64_t rows, int64_t depth) {
-  if (weight != Dtype::kInt8) return float_packed_bytes(rows, depth);
+  if (weight != Dtype::kInt8) return float_packed_bytes(weight, rows, depth);
   return rows * code_width(depth);
 }
 

@@ -35,6 +35,11 @@ void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stri
 void multiply_gated(const Input& x, const Matrix& weight, float* out, int64_t out_stride,
                     int num_threads);
 
+// How rows are cut into blocks: so many at most, each block's first a multiple of the unit.
+struct BlockShape {
+  int64_t most_rows, unit;
+};
+
 // Rows and columns of a product, for one task. The first column begins a panel.
 struct Block {
   int64_t row, rows, column, columns;

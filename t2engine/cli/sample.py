@@ -42,6 +42,9 @@ def sample(
     kv_cache_dtype: Annotated[
         str, typer.Option(help="Of keys and values: auto, float32, bfloat16 or int8.")
     ] = "auto",
+    instruction_set: Annotated[
+        str, typer.Option(help="Of the kernels: one that `t2 doctor` lists, or auto, the fastest.")
+    ] = "auto",
     packed_cache: Annotated[
         bool, typer.Option(help="Keep the packed weights beside the model for the next load.")
     ] = False,
@@ -79,6 +82,7 @@ def sample(
         dtype=dtype,
         kv_cache_dtype=kv_cache_dtype,
         threads=threads,
+        instruction_set=instruction_set,
         packed_cache=packed_cache,
     )
     texts = sys.stdin.read().splitlines() if prompts == ["-"] else prompts

@@ -68,7 +68,8 @@ class LLM:
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
     instruction_set: of the kernels, one that `t2 doctor` lists as supported. "auto" is the fastest.
-        All but "amxbf16" and "portable" give the same bits, on every machine that has them.
+        All but "portable" give the same bits on every machine, and so does "amxbf16" unless weights
+        are held in 16 bits.
     packed_cache: keep the packed weights in a file beside the model, for the next load to map.
     Raises: ValueError naming what was wrong, before any weight is read.
     """

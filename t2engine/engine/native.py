@@ -106,7 +106,7 @@ def choose_runtime(model: Transformer, instruction_set: str = "auto") -> Runtime
     instruction_set: one of supported_instruction_sets(), or "auto", the first of them.
     """
     if instruction_set != "auto":
-        return NativeRuntime(model, f"t2engine._C:{instruction_set}.make_decoder")
+        return NativeRuntime(model, f"t2engine._C.{instruction_set}:make_decoder")
     try:
         return NativeRuntime(model)
     except BackendUnavailableError:

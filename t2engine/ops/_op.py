@@ -10,7 +10,6 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Protocol
 
 import torch
@@ -99,15 +98,13 @@ class Op:
 
 @functools.cache
 def load_function(path: str) -> Callable[..., None]:
-    """Import "module:function" or "module:part.function"; BackendUnavailableError says what is
-    missing.
-    """
+    """Import "module:function"; BackendUnavailableError says what is missing."""
     module_name, function_name = path.split(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise BackendUnavailableError(missing(module_name, error)) from error
-    return attrgetter(function_name)(module)
+    return getattr(module, function_name)
 
 
 def missing(module_name: str, error: ImportError) -> str:

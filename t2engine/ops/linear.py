@@ -3,15 +3,17 @@
 The weight may be packed once at load (t2engine/ops/_packed_weight.py) into the order in which the
 C++ kernel reads it; a plain weight is packed on every call. It is stored as float32, bfloat16,
 float16 or int8. The floating-point types are exact: the product is that of their values, in
-float32. int8 multiplies codes of the weight by codes of x, each row with its own scale, and sums
-exactly:
+float32; with weights in 16 bits a matrix unit splits both sides into exact parts and adds their
+products, which comes nearer to the exact sum. int8 multiplies codes of the weight by codes of x,
+each row with its own scale, and sums exactly:
 
     x_scale = max |x[r]| / 127        x_codes = x[r] / x_scale, to the nearest, ties to even
     out[r, n] = float(sum_k x_codes[r, k] weight_codes[n, k]) * (x_scale * scales[n]) + bias[n]
 
 Shapes: x [R, K], weight [N, K] or PackedWeight of that shape, bias [N] or None; out [R, N].
 Raises: ValueError when a shape disagrees with the weight.
-An infinity or a nan in a row of x reaches that row of out as in any sum; with int8, as nan.
+An infinity or a nan in a row of x reaches that row of out as in any sum; with int8, or in a matrix
+unit, as nan.
 """
 
 from __future__ import annotations

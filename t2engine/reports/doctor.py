@@ -25,9 +25,13 @@ def extension_line(extension: dict[str, Any] | None) -> str:
     if extension is None:
         return "C++ extension: not built; `make build` or `pip install .` builds it"
     cuda = ", ".join(extension["cuda_architectures"]) or "not compiled (no nvcc at build time)"
-    built = ", ".join(extension["built_isas"])
+    supported = ", ".join(extension["supported_isas"])
+    others = [name for name in extension["built_isas"] if name not in extension["supported_isas"]]
+    missing = f" (built, but not on this processor: {', '.join(others)})" if others else ""
     chosen = extension["chosen_isa"]
-    return f"C++ extension: uses [bold]{chosen}[/bold] of {built}; CUDA kernels: {cuda}"
+    return (
+        f"C++ extension: uses [bold]{chosen}[/bold] of {supported}{missing}; CUDA kernels: {cuda}"
+    )
 
 
 def operations_table(operations: dict[str, Any]) -> Table:

@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from t2engine import LLM, SamplingParams
+from t2engine.engine.native import supported_instruction_sets
 from tests.engine.harness import load_theirs, their_logits
 from tests.model.tiny import EOS, TINY_MODELS, write_tiny_model
 
@@ -156,6 +157,18 @@ def test_stream_yields_each_sample_once_as_it_ends(llm: LLM) -> None:
         assert f.output.token_ids == whole[f.prompt_index].outputs[f.output.index].token_ids
 
 
+def test_samples_are_the_same_on_every_instruction_set_with_fused_additions(
+    tiny_dir: Path,
+) -> None:
+    params = SamplingParams(n=3, seed=3, max_tokens=12)
+    want = LLM(tiny_dir, dtype="float32").generate([[5, 6, 7]], params)[0].outputs
+    for isa in supported_instruction_sets():
+        if isa != "portable":
+            llm = LLM(tiny_dir, dtype="float32", instruction_set=isa)
+            got = llm.generate([[5, 6, 7]], params)[0].outputs
+            assert [s.token_ids for s in got] == [s.token_ids for s in want], isa
+
+
 def test_a_plan_that_cannot_fit_is_refused_before_the_first_sample(tiny_dir: Path) -> None:
     llm = LLM(tiny_dir, memory_limit=LLM(tiny_dir).model.nbytes + 1000)
     with pytest.raises(ValueError, match="memory plan does not fit"):
@@ -220,6 +233,7 @@ def test_one_params_for_each_prompt(llm: LLM) -> None:
     ("options", "message"),
     [
         ({"device": "tpu"}, "device must be one of auto, cpu, got 'tpu'"),
+        ({"instruction_set": "mmx"}, "instruction_set must be one of auto, .*, got 'mmx'"),
         (
             {"dtype": "int3"},
             "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int3'",

@@ -1,12 +1,12 @@
-// Products with weights in floating point, in the matrix unit. Both sides are split into parts
-// (parts.h), and an element is the sum of the parts' products, but for those below 2^-21 of the
-// whole:
+// Products with weights in 16 bits, in the matrix unit; float32 stays in vector registers, where it
+// has the bits of every other set. Both sides are split into parts (parts.h), x into three and the
+// weight into as many as its values have, and an element is the sum of the parts' products, but for
+// x's last part by the weight's last but one, which is below 2^-21 of the whole:
 //
-//     x w = x2 w0 + x1 w0 + x1 w1 + x0 w1 + x0 w2 + x0 w0
+//     x w = x2 w0 + x1 w0 + x1 w1 + x0 w1 + x0 w0
 //
-// in this order for each 32 values of the depth, after those before them. A weight in fewer parts
-// leaves out what is 0. So an element's bits depend on its row of x and its column of W alone, and
-// a weight in 16 bits gives those of its float32 values.
+// in this order for each 32 values of the depth, after those before them; bfloat16 has no w1. So an
+// element's bits depend on its row of x and its column of W alone.
 //
 // Rows of x are packed to [ceil(rows / 16), ceil(depth / 32), 3 parts, 16, 32] of bfloat16. A
 // panel's parts are made one step of 32 ahead of where they are multiplied, between the products,
@@ -16,12 +16,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "../amx/tiles.h"
 #include "parts.h"
 #include "product.h"
 #include "tiling.h"
+#include "vector_product.h"
 #include "vector_store.h"
 
 namespace t2::T2_ISA {
@@ -32,16 +34,21 @@ constexpr int64_t kLeftBytes = kFloatParts * kTileBytes;  // of 16 rows in a ste
 constexpr int kSumTiles = 4;                              // registers of sums
 constexpr int64_t kFetchAheadBytes = 2048;                // of a panel
 
-constexpr int64_t kFloatBlockRows = kSumTiles * kTileHeight;
-constexpr int64_t kFloatRowUnit = kTileHeight;
-
 inline int64_t steps_of(int64_t depth) { return ceil_div(depth, kStepDepth); }
 inline int64_t row_tiles_of(int64_t rows) { return ceil_div(rows, kTileHeight); }
-inline int64_t float_panels(int64_t rows) {
+inline int64_t panels_beside(int64_t rows) {
   return kSumTiles / std::clamp<int64_t>(row_tiles_of(rows), 1, kSumTiles);
 }
-inline int64_t float_packed_bytes(int64_t rows, int64_t depth) {
-  return row_tiles_of(rows) * steps_of(depth) * kLeftBytes;
+
+inline BlockShape float_block_shape(Dtype weight) {
+  return weight == Dtype::kFloat32 ? kVectorBlocks
+                                   : BlockShape{kSumTiles * kTileHeight, kTileHeight};
+}
+inline int64_t float_panels(Dtype weight, int64_t rows) {
+  return weight == Dtype::kFloat32 ? float_tiling(rows).panels : panels_beside(rows);
+}
+inline int64_t float_packed_bytes(Dtype weight, int64_t rows, int64_t depth) {
+  return weight == Dtype::kFloat32 ? 0 : row_tiles_of(rows) * steps_of(depth) * kLeftBytes;
 }
 
 inline void pack_floats(const float* x, int64_t row, int64_t depth, void* packed) {
@@ -57,7 +64,7 @@ inline void pack_floats(const float* x, int64_t row, int64_t depth, void* packed
 struct Meeting {
   int left, right;
 };
-constexpr Meeting kMeetings[] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}};
+constexpr Meeting kMeetings[] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 0}};
 constexpr int kAllMeetings = std::size(kMeetings);
 
 // Of the first `end` meetings, those of a weight of so many parts.
@@ -233,17 +240,16 @@ inline void finish_sums(const float* sums, const float* bias, float* out, int64_
   store_rest(out, columns, value);
 }
 
-// out points to the block's first element; the block's first row is a multiple of 16.
 template <typename Weight>
-void multiply_floats(const Input& x, const Matrix& weight, const Block& block, float* out,
-                     int64_t out_stride, bool accumulate) {
+void multiply_parts(const Input& x, const Matrix& weight, const Block& block, float* out,
+                    int64_t out_stride, bool accumulate) {
   static constexpr auto kTiles =
       parts_tiles_of_every_height<Weight>(std::make_integer_sequence<int, kSumTiles>());
   const int64_t depth = weight.in_features;
   const auto* panels = static_cast<const Weight*>(weight.panels) + block.column * depth;
   const char* left =
       static_cast<const char*>(x.packed) + block.row / kTileHeight * steps_of(depth) * kLeftBytes;
-  const int64_t row_tiles = row_tiles_of(block.rows), most = float_panels(block.rows);
+  const int64_t row_tiles = row_tiles_of(block.rows), most = panels_beside(block.rows);
   alignas(64) float sums[kSumTiles * kTileHeight * kPanel];
   alignas(64) char right[2 * kSumTiles * kFloatParts * kTileBytes];
   const WholeTiles tiles;
@@ -260,6 +266,17 @@ void multiply_floats(const Input& x, const Matrix& weight, const Block& block, f
                     accumulate);
       }
     }
+  }
+}
+
+// out points to the block's first element; a block's first row is as float_block_shape says.
+template <typename Weight>
+void multiply_floats(const Input& x, const Matrix& weight, const Block& block, float* out,
+                     int64_t out_stride, bool accumulate) {
+  if constexpr (std::is_same_v<Weight, float>) {
+    multiply_in_vectors<Weight>(x, weight, block, out, out_stride, accumulate);
+  } else {
+    multiply_parts<Weight>(x, weight, block, out, out_stride, accumulate);
   }
 }
 

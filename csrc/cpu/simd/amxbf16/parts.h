@@ -11,9 +11,9 @@ namespace t2::T2_ISA {
 
 constexpr int kFloatParts = 3;  // of the left side
 
-// How many parts a weight's values have.
+// How many parts a weight's values have: float16 has 11 bits.
 template <typename Weight>
-constexpr int kWeightParts = kFloatParts;
+constexpr int kWeightParts = 0;
 template <>
 constexpr int kWeightParts<Float16> = 2;
 template <>

@@ -1,5 +1,5 @@
-// AMX whose unit also multiplies matrices of bfloat16. Its products of floats are made there, of
-// exact parts, and have bits of their own.
+// AMX whose unit also multiplies matrices of bfloat16. Products with weights in 16 bits are made
+// there, of exact parts, and have bits of their own.
 #pragma once
 
 #include "../amx/registers.h"
