@@ -19,8 +19,9 @@ constexpr int64_t kAheadBytes = 2048;
 constexpr int64_t kDirectTiles = 3;  // of rows: so few widen B each for itself, and write nothing
 
 // What a tile brings nearer while it multiplies: what it will soon read itself, where it is the
-// only one to read it and memory takes the time; else its part of the panels that come next.
+// first of a few to read it and memory takes the time; else its part of the panels that come next.
 enum class Fetch { kItsOwn, kNext };
+constexpr int64_t kFewTiles = 2;
 
 constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
 inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
@@ -161,11 +162,11 @@ void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, in
     tile.wide = wide.get();
     for (int64_t i = 0; i < tiling.tiles; ++i) {
       const int64_t height = tiling.height - (i >= tiling.taller);
-      const bool fetches = i < fetching_tiles;
+      const bool fetches = i < fetching_tiles && tiling.tiles > kFewTiles;
       tile.ahead_step = fetches ? ahead_step : 0;
       tile.ahead =
           reinterpret_cast<const char*>(fetches ? next : panels) + i * tile.ahead_step * depth;
-      if (tiling.tiles == 1) {
+      if (i == 0 && tiling.tiles <= kFewTiles) {
         run_tile<false, Fetch::kItsOwn>(tile, panels, height, here);
       } else if (!widens) {
         run_tile<false, Fetch::kNext>(tile, panels, height, here);
