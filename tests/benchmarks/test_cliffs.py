@@ -29,7 +29,8 @@ def test_every_shape_of_a_family_is_measured(precision: Precision) -> None:
     points = cliffs.measure_family(shapes, precision, rounds=2)
     assert points.keys() == shapes.keys()
     for found in points.values():
-        assert found["seconds"] > 0 and found["floor_seconds"] > 0
+        assert found["seconds"] > 0
+        assert found["floor_seconds"] > 0
         assert found["ratio"] == found["seconds"] / found["floor_seconds"]
 
 
