@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,10 @@ def counted_flops(model: torch.nn.Module, num_tokens: int, cached: int = 0) -> i
     past = None
     if cached:
         past = model(torch.full((1, cached), 5), use_cache=True).past_key_values
+    # Newer releases of transformers (5.24 is one) call it `cache` and warn of the older name.
+    name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
     with FlopCounterMode(display=False) as counter:
-        model(torch.full((1, num_tokens), 5), past_key_values=past, logits_to_keep=1)
+        model(torch.full((1, num_tokens), 5), **{name: past}, logits_to_keep=1)
     return counter.get_total_flops()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
 from t2engine.engine.sampling import needs_every_token
+from t2engine.engine.torch_threads import one_torch_thread
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
@@ -290,20 +290,3 @@ def request_output(request: Request, outputs: list[CompletionOutput]) -> Request
         seed=request.seed,
         cost=metering.total([output.cost for output in outputs]),
     )
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """torch's own part of a step is small copies: a second thread would cost more than it does.
-
-    The kernels have their own threads. torch's setting is left as it was.
-    """
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
