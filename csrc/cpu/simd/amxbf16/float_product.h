@@ -1,7 +1,7 @@
 // Products with weights in 16 bits, in the matrix unit; float32 stays in vector registers, where it
 // has the bits of every other set. Both sides are split into parts (parts.h), x into three and the
-// weight into as many as its values have, and an element is the sum of the parts' products, but for
-// x's last part by the weight's last but one, which is below 2^-21 of the whole:
+// weight into as many as its values have, one of bfloat16 and two of float16, and an element is the
+// sum of the parts' products but for x2 w1, which is below 2^-21 of the whole:
 //
 //     x w = x2 w0 + x1 w0 + x1 w1 + x0 w1 + x0 w0
 //
