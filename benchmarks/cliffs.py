@@ -17,7 +17,6 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from benchmarks.marginal import judge
 from benchmarks.marginal.stage import SUFFIX_LEN, Rater, Stage
+from benchmarks.marginal_sample import CACHES, DTYPES
 from benchmarks.peers.record import write
 from t2engine.engine.native import NativeRuntime
 from t2engine.hardware.machine import examine
@@ -149,7 +149,7 @@ def cliffs(points: dict[str, dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def measure(options: argparse.Namespace, say: Callable[[str], None] = print) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     precision = Precision(options.dtype, options.cache_dtype)
     record: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.cliffs", *sys.argv[1:]]),
@@ -168,15 +168,18 @@ def measure(options: argparse.Namespace, say: Callable[[str], None] = print) -> 
         ratios = ", ".join(f"{label}: {p['ratio']:.2f}" for label, p in points.items())
         worst = max(steps, key=lambda pair: steps[pair])
         held = "no cliff" if steps[worst] <= MOST_RATIO else f"a cliff, above {MOST_RATIO}"
-        say(f"{name}, seconds over floor: {ratios}; worst {worst}: {steps[worst]:.2f} ({held})")
+        print(
+            f"{name}, seconds over floor: {ratios}; worst {worst}: {steps[worst]:.2f} ({held})",
+            flush=True,
+        )
         write(options.out, record)
     return record
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--dtype", default="float32", help="of the weights")
-    parser.add_argument("--cache-dtype", default="float32", help="of the keys and values")
+    parser.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights")
+    parser.add_argument("--cache-dtype", default="float32", choices=CACHES, help="of the keys")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, metavar="JSON")

@@ -148,8 +148,9 @@ void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, in
     const int64_t here = std::min(width, columns - column);
     const Weight* panels = b + column * depth;
     const Weight* next = panels + width * depth;
-    const int64_t fetching_tiles =
-        next < b_end ? std::min(tiling.tiles, kPrefetchRows * tiling.panels) : 0;
+    const int64_t fetching_tiles = next < b_end && tiling.tiles > kFewTiles
+                                       ? std::min(tiling.tiles, kPrefetchRows * tiling.panels)
+                                       : 0;
     const int64_t ahead_step =
         static_cast<int64_t>(sizeof(Weight)) * width / std::max<int64_t>(1, fetching_tiles);
     Tile tile{};
@@ -162,7 +163,7 @@ void gemm(const float* a, int64_t rows, const Weight* b, const Weight* b_end, in
     tile.wide = wide.get();
     for (int64_t i = 0; i < tiling.tiles; ++i) {
       const int64_t height = tiling.height - (i >= tiling.taller);
-      const bool fetches = i < fetching_tiles && tiling.tiles > kFewTiles;
+      const bool fetches = i < fetching_tiles;
       tile.ahead_step = fetches ? ahead_step : 0;
       tile.ahead =
           reinterpret_cast<const char*>(fetches ? next : panels) + i * tile.ahead_step * depth;

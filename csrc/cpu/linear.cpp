@@ -25,12 +25,13 @@ void product(Tensor<float, 2> out, Tensor<const float, 2> x, Stored<3> panels,
                       gated ? 2 * columns : columns,
                       depth};
   const int64_t bytes = packed_bytes(weight.dtype, rows, depth);
-  Scratch packed((bytes + 3) / 4);
+  Scratch scratch(ceil_div(bytes, 4));
+  float* const packed = scratch.take(ceil_div(bytes, 4));
   const std::unique_ptr<float[]> row_scales(new float[bytes > 0 ? rows : 0]);
-  const Input input{x.data, rows, depth, packed.take(0), row_scales.get()};
+  const Input input{x.data, rows, depth, packed, row_scales.get()};
   if (bytes > 0) {
     parallel_rows(num_threads, rows, 4 * depth, [&](int64_t row) {
-      pack_row(weight.dtype, x.data + row * depth, row, depth, packed.take(0), row_scales.get());
+      pack_row(weight.dtype, x.data + row * depth, row, depth, packed, row_scales.get());
     });
   }
   if (gated) {

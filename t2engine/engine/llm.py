@@ -68,8 +68,7 @@ class LLM:
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
     instruction_set: of the kernels, one that `t2 doctor` lists as supported. "auto" is the fastest.
-        All but "portable" give the same bits on every machine, and so does "amxbf16" unless weights
-        are held in 16 bits.
+        All for x86 but "portable" give the same bits, "amxbf16" unless weights are held in 16.
     packed_cache: keep the packed weights in a file beside the model, for the next load to map.
     Raises: ValueError naming what was wrong, before any weight is read.
     """

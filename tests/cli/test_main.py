@@ -39,6 +39,7 @@ def refused(capsys: Capture, arguments: list[str], *words: str) -> None:
         (["--colour", "red"], ["--colour"]),
         (["--model", "/no/such/model"], ["/no/such/model", "no such directory"]),
         (["--threads", "0"], ["threads must be at least 1, got 0"]),
+        (["--instruction-set", "mmx"], ["instruction_set must be one of auto", "got 'mmx'"]),
         (["--out", "/no/such/directory/x.jsonl"], ["--out must be in a directory that exists"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

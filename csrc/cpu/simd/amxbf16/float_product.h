@@ -8,9 +8,10 @@
 // in this order for each 32 values of the depth, after those before them; bfloat16 has no w1. So an
 // element's bits depend on its row of x and its column of W alone.
 //
-// Rows of x are packed to [ceil(rows / 16), ceil(depth / 32), 3 parts, 16, 32] of bfloat16. A
-// panel's parts are made one step of 32 ahead of where they are multiplied, between the products,
-// and what is made into parts soon is fetched meanwhile.
+// Rows of x are packed to [ceil(rows / 16), ceil(depth / 32), 3 parts, 16, 32] of bfloat16; places
+// past the last row hold anything, and what becomes of them is not read. A panel's parts are made
+// one step of 32 ahead of where they are multiplied, between the products, and what is made into
+// parts soon is fetched meanwhile.
 #pragma once
 
 #include <algorithm>
