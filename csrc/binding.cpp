@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda_binding.h"
 #include "decoder_binding.h"
 #include "ops.h"
 #include "python_checks.h"
@@ -162,36 +163,12 @@ void bind_cpu(py::module_& module, const CpuOps& ops) {
   bind_decoder(module, ops);
 }
 
-void* current_stream() {
-  const py::object stream = py::module_::import("torch").attr("cuda").attr("current_stream")();
-  return reinterpret_cast<void*>(stream.attr("cuda_stream").cast<uintptr_t>());
-}
-
-void bind_cuda(py::module_& module) {
-  module.def("merge_states_cuda", [](Device<float, 3> out, Device<float, 2> lse,
-                                     Device<const float, 3> out_a, Device<const float, 2> lse_a,
-                                     Device<const float, 3> out_b, Device<const float, 2> lse_b) {
-    merge_states_cuda(out, lse, out_a, lse_a, out_b, lse_b, current_stream());
-  });
-  module.def("shared_prefix_attention_cuda",
-             [](Device<float, 3> out, Device<const float, 3> q, Device<const float, 3> prefix_k,
-                Device<const float, 3> prefix_v, Device<const int64_t, 2> prefix_bounds,
-                Device<const int64_t, 1> row_bounds, Device<const float, 4> suffix_k,
-                Device<const float, 4> suffix_v, Device<const int64_t, 1> row_slot,
-                Device<const int64_t, 1> suffix_len, float scale) {
-               shared_prefix_attention_cuda(out, q, prefix_k, prefix_v, prefix_bounds, row_bounds,
-                                            suffix_k, suffix_v, row_slot, suffix_len, scale,
-                                            current_stream());
-             });
-}
-
 }  // namespace
 }  // namespace t2
 
 PYBIND11_MODULE(_C, module) {
   module.doc() = "Native kernels of t2engine; contracts in t2engine.ops";
   module.attr("__version__") = T2_VERSION;
-  module.attr("cuda_architectures") = py::cast(t2::cuda_architectures());
 
   // The functions themselves are those of the fastest supported instruction set; every other
   // supported one has a submodule of its name, so that tests can hold them against each other.

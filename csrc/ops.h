@@ -99,19 +99,4 @@ struct InstructionSet {
 // Those the compiler could build, the fastest first.
 const std::vector<InstructionSet>& instruction_sets();
 
-void merge_states_cuda(Tensor<float, 3> out, Tensor<float, 2> lse, Tensor<const float, 3> out_a,
-                       Tensor<const float, 2> lse_a, Tensor<const float, 3> out_b,
-                       Tensor<const float, 2> lse_b, void* stream);
-
-void shared_prefix_attention_cuda(Tensor<float, 3> out, Tensor<const float, 3> q,
-                                  Tensor<const float, 3> prefix_k, Tensor<const float, 3> prefix_v,
-                                  Tensor<const int64_t, 2> prefix_bounds,
-                                  Tensor<const int64_t, 1> row_bounds,
-                                  Tensor<const float, 4> suffix_k, Tensor<const float, 4> suffix_v,
-                                  Tensor<const int64_t, 1> row_slot,
-                                  Tensor<const int64_t, 1> suffix_len, float scale, void* stream);
-
-// The architectures that CUDA code was compiled for, empty when it was not.
-std::vector<std::string> cuda_architectures();
-
 }  // namespace t2

@@ -23,6 +23,8 @@ template <typename T, int Rank>
 struct Host : Tensor<T, Rank> {};
 template <typename T, int Rank>
 struct Device : Tensor<T, Rank> {};
+template <int Rank>
+struct DeviceStored : Stored<Rank> {};
 
 template <typename T>
 constexpr const char* kDtypeName = "";
@@ -30,6 +32,8 @@ template <>
 constexpr const char* kDtypeName<float> = "float32";
 template <>
 constexpr const char* kDtypeName<double> = "float64";
+template <>
+constexpr const char* kDtypeName<int32_t> = "int32";
 template <>
 constexpr const char* kDtypeName<int64_t> = "int64";
 
@@ -110,7 +114,8 @@ inline const std::array<py::object, kStoredDtypes.size()>& stored_dtypes() {
 }
 
 template <int Rank>
-bool read_stored(py::handle source, Stored<Rank>& view) {
+bool read_stored(py::handle source, Stored<Rank>& view, const char* device,
+                 const py::str& is_device) {
   if (!py::hasattr(source, names().data_ptr)) return false;
   const py::tuple shape = py::getattr(source, names().shape);
   const py::object dtype = py::getattr(source, names().dtype);
@@ -118,10 +123,10 @@ bool read_stored(py::handle source, Stored<Rank>& view) {
   size_t which = 0;
   while (which < known.size() && known[which].ptr() != dtype.ptr()) ++which;
   if (which == known.size() || shape.size() != Rank ||
-      !py::getattr(source, names().is_cpu).cast<bool>() ||
+      !py::getattr(source, is_device).cast<bool>() ||
       !call_method(source, names().is_contiguous).cast<bool>()) {
     throw py::type_error("expected a dense float32, bfloat16, float16 or int8 tensor of " +
-                         std::to_string(Rank) + " dimensions (cpu), got " +
+                         std::to_string(Rank) + " dimensions (" + device + "), got " +
                          std::string(py::str(dtype)) + " " + std::string(py::str(shape)) + " on " +
                          std::string(py::str(source.attr("device"))));
   }
@@ -136,7 +141,7 @@ bool read_vectors(py::handle source, VectorStore<Rank>& store) {
   const bool quantized = py::hasattr(source, names().codes);
   py::object data =
       quantized ? py::getattr(source, names().codes) : py::reinterpret_borrow<py::object>(source);
-  if (!read_stored(data, store.data)) return false;
+  if (!read_stored(data, store.data, "cpu", names().is_cpu)) return false;
   store.scales = nullptr;
   if (quantized != (store.data.dtype == Dtype::kInt8) || store.data.dtype == Dtype::kFloat16) {
     throw py::type_error("vectors are stored as float32, bfloat16, or int8 codes with scales");
@@ -160,7 +165,17 @@ namespace pybind11::detail {
 template <int Rank>
 struct type_caster<t2::Stored<Rank>> {
   PYBIND11_TYPE_CASTER(t2::Stored<Rank>, const_name("Tensor"));
-  bool load(handle source, bool) { return t2::read_stored(source, value); }
+  bool load(handle source, bool) {
+    return t2::read_stored(source, value, "cpu", t2::names().is_cpu);
+  }
+};
+
+template <int Rank>
+struct type_caster<t2::DeviceStored<Rank>> {
+  PYBIND11_TYPE_CASTER(t2::DeviceStored<Rank>, const_name("Tensor"));
+  bool load(handle source, bool) {
+    return t2::read_stored(source, value, "cuda", t2::names().is_cuda);
+  }
 };
 
 // A tensor, or codes and their scales: t2engine.ops.QuantizedVectors.

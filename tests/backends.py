@@ -75,7 +75,9 @@ def run_cpu(
 ) -> tuple[Tensor, ...]:
     """One instruction set's build of an operation, on a given number of threads."""
     outputs = op.outputs(*inputs) if outputs is None else outputs
-    getattr(getattr(native, isa), f"{op.name}_cpu")(*outputs, *op.lower(*inputs), num_threads)
+    getattr(getattr(native, isa), f"{op.name}_cpu")(
+        *outputs, *op.lower("cpp", *inputs), num_threads
+    )
     return outputs
 
 

@@ -1,5 +1,5 @@
 // What the .cu files were compiled for; T2_CUDA_ARCHITECTURES comes from CMakeLists.txt.
-#include "../ops.h"
+#include "../cuda_ops.h"
 
 namespace t2 {
 

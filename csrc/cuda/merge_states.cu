@@ -1,7 +1,7 @@
 // CUDA backend of t2engine/ops/merge_states.py.
 #include <cfloat>
 
-#include "../ops.h"
+#include "../cuda_ops.h"
 #include "check.h"
 
 namespace t2 {

@@ -20,10 +20,13 @@ from t2engine.ops.merge_states import merge_states
 from t2engine.ops.philox_uniform import philox_uniform
 from t2engine.ops.prefill_attention import prefill_attention
 from t2engine.ops.rms_norm import rms_norm
+from t2engine.ops.rope_append import rope_append
 from t2engine.ops.rotary_embedding import rotary_embedding
 from t2engine.ops.sample_tokens import sample_tokens
 from t2engine.ops.shared_prefix_attention import shared_prefix_attention
 from t2engine.ops.silu_mul import silu_mul
+from t2engine.ops.slab_attention import slab_attention
+from t2engine.ops.step_update import step_update
 from t2engine.ops.store_vectors import (
     QuantizedVectors,
     Vectors,
@@ -50,6 +53,9 @@ OPS: dict[str, Op] = {
         sample_tokens,
         philox_uniform,
         store_vectors,
+        slab_attention,
+        rope_append,
+        step_update,
     )
 }
 
@@ -80,10 +86,13 @@ __all__ = [
     "philox_uniform",
     "prefill_attention",
     "rms_norm",
+    "rope_append",
     "rotary_embedding",
     "sample_tokens",
     "shared_prefix_attention",
     "silu_mul",
+    "slab_attention",
+    "step_update",
     "store_vectors",
     "tree_attention",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -24,17 +24,14 @@ class BackendUnavailableError(RuntimeError):
     """A backend that cannot run here; the message says why in one line."""
 
 
-def as_they_are(*inputs: Any) -> tuple[Any, ...]:
-    return inputs
-
-
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Op:
     """One operation.
 
     native maps a backend to "module:function"; the function takes the outputs, then the inputs as
-    `lower` gives them, then (C++ only) the number of threads. "torch" is the reference itself, in
-    the inputs' dtype.
+    `lower` gives them, then (C++ only) the number of threads. lowering holds, for the backends that
+    want their inputs in another form, what makes it. "torch" is the reference itself, in the
+    inputs' dtype.
     """
 
     name: str
@@ -43,7 +40,7 @@ class Op:
     reference: Callable[..., Any]
     outputs: Callable[..., tuple[Tensor, ...]]
     native: Mapping[str, str]
-    lower: Callable[..., tuple[Any, ...]] = as_they_are
+    lowering: Mapping[str, Callable[..., tuple[Any, ...]]] = field(default_factory=dict)
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -59,12 +56,16 @@ class Op:
             return self.reference(*inputs)
         function = self.load(backend)
         outputs = self.outputs(*inputs)
-        lowered = self.lower(*inputs)
+        lowered = self.lower(backend, *inputs)
         if backend == "cpp":
             function(*outputs, *lowered, threads or torch.get_num_threads())
         else:
             function(*outputs, *lowered)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def lower(self, backend: str, *inputs: Any) -> tuple[Any, ...]:
+        """The inputs as this backend's function takes them."""
+        return self.lowering[backend](*inputs) if backend in self.lowering else inputs
 
     @functools.cache  # noqa: B019, operations live as long as the process
     def pick(self, device: str) -> str:

@@ -70,5 +70,5 @@ linear = Op(
     reference=reference,
     outputs=outputs,
     native={"cpp": "t2engine._C:linear_cpu"},
-    lower=lower,
+    lowering={"cpp": lower},
 )

@@ -72,5 +72,9 @@ philox_uniform = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine._C:philox_uniform_cpu"},
+    native={
+        "cpp": "t2engine._C:philox_uniform_cpu",
+        "cuda": "t2engine._C:philox_uniform_cuda",
+        "triton": "t2engine.kernels.philox_uniform:philox_uniform",
+    },
 )

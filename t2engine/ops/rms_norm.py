@@ -38,5 +38,9 @@ rms_norm = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine._C:rms_norm_cpu"},
+    native={
+        "cpp": "t2engine._C:rms_norm_cpu",
+        "cuda": "t2engine._C:rms_norm_cuda",
+        "triton": "t2engine.kernels.rms_norm:rms_norm",
+    },
 )

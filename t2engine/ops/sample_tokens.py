@@ -8,8 +8,9 @@ renormalised each time:
 The token is the first, in order of id, whose cumulative probability exceeds the uniform.
 temperature 0 takes the most probable token, the lowest id among equals.
 
-Shapes: logits [R, V], temperature, top_p, min_p [R] (float32), top_k [R] (int64),
-        uniform [R] (float64, in [0, 1)); token [R] (int64), logprob [R] (float32).
+Shapes: logits [R, V] (on a GPU of any floating-point type), temperature, top_p, min_p [R]
+        (float32), top_k [R] (int64), uniform [R] (float64, in [0, 1)); token [R] (int64),
+        logprob [R] (float32).
 Units:  logprob is the natural logarithm of the drawn token's probability in the restricted
         distribution; 0 at temperature 0. A logit of -inf is never drawn.
 Raises: ValueError when a shape disagrees with logits.
@@ -102,7 +103,7 @@ def reference(
 
 def outputs(logits: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
     R = logits.shape[0]
-    return logits.new_empty(R, dtype=torch.int64), logits.new_empty(R)
+    return logits.new_empty(R, dtype=torch.int64), logits.new_empty(R, dtype=torch.float32)
 
 
 sample_tokens = Op(
@@ -111,5 +112,9 @@ sample_tokens = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine._C:sample_tokens_cpu"},
+    native={
+        "cpp": "t2engine._C:sample_tokens_cpu",
+        "cuda": "t2engine._C:sample_tokens_cuda",
+        "triton": "t2engine.kernels.sample_tokens:sample_tokens",
+    },
 )

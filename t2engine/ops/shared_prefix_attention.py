@@ -119,9 +119,5 @@ shared_prefix_attention = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={
-        "cpp": "t2engine._C:shared_prefix_attention_cpu",
-        "cuda": "t2engine._C:shared_prefix_attention_cuda",
-        "triton": "t2engine.kernels.shared_prefix_attention:shared_prefix_attention",
-    },
+    native={"cpp": "t2engine._C:shared_prefix_attention_cpu"},
 )

@@ -42,5 +42,9 @@ silu_mul = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine._C:silu_mul_cpu"},
+    native={
+        "cpp": "t2engine._C:silu_mul_cpu",
+        "cuda": "t2engine._C:silu_mul_cuda",
+        "triton": "t2engine.kernels.silu_mul:silu_mul",
+    },
 )

@@ -120,7 +120,9 @@ def test_a_product_added_to_what_is_there_is_linear_and_an_addition(dtype, rows,
         want = there + run_cpu(native, isa, linear, inputs)[0]
         for threads in (1, 3):
             out = there.clone()
-            getattr(native, isa).product_cpu(out, *linear.lower(*inputs), False, True, threads)
+            getattr(native, isa).product_cpu(
+                out, *linear.lower("cpp", *inputs), False, True, threads
+            )
             assert torch.equal(out, want)
 
 
@@ -135,7 +137,9 @@ def test_a_gated_product_is_linear_and_silu_mul(dtype, rows, width, bias, native
         want = run_cpu(native, isa, silu_mul, run_cpu(native, isa, linear, inputs))[0]
         for threads in (1, 3):
             out = torch.empty(rows, width)
-            getattr(native, isa).product_cpu(out, *linear.lower(*inputs), True, False, threads)
+            getattr(native, isa).product_cpu(
+                out, *linear.lower("cpp", *inputs), True, False, threads
+            )
             assert torch.equal(out, want)
 
 
