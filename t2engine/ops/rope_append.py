@@ -20,7 +20,6 @@ Source: PagedAttention, arXiv:2309.06180 (keys in blocks behind a table); Su et 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from t2engine.ops._op import Op, expect_rank, expect_shape
