@@ -107,6 +107,7 @@ class Meter:
         self.config = config
         self.precision = precision
         self.decode_flops = np.zeros(num_samples, np.int64)
+        self.waste_flops = np.zeros(num_samples, np.int64)
         self.logical_bytes = np.zeros(num_samples, np.int64)
         self.physical_bytes = np.zeros(num_samples, np.int64)
         self.decode_seconds = np.zeros(num_samples)
@@ -147,37 +148,54 @@ class Meter:
         suffix_len: Ints,
         num_steps: int,
         seconds: float,
+        *,
+        alive_steps: Ints | None = None,
+        padded_rows: int = 0,
     ) -> None:
         """The same rows were decoded num_steps times.
 
         samples [R] in row order; segments of prompts, segment_len [M] keys each, are read once a
         step for rows segment_rows [M, 2] (first, last + 1); row r attended to suffix_len[r] keys of
         its own in the first of the steps, one more in each next.
+
+        alive_steps [R]: after so many steps a row's sample had ended, and the rest was waste; None
+        says that none had. A row whose sample is -1 is nobody's, and padded_rows went through the
+        layers as well: the samples that were there share what these cost.
         """
         if num_steps == 0:
             return
+        owned = samples >= 0
+        owners = samples[owned]
+
+        def charge(column: Ints, by_row: Ints) -> None:
+            column[owners] += by_row[owned] + split(int(by_row[~owned].sum()), len(owners))
+
+        alive = np.full(len(samples), num_steps) if alive_steps is None else alive_steps
         row_prefix = np.zeros(len(samples), np.int64)
         key_bytes = self.key_value_bytes(1)
         prefix_bytes = np.zeros(len(samples), np.int64)  # each row's part of what a step reads
         for length, (first, end) in zip(segment_len.tolist(), segment_rows.tolist(), strict=True):
             row_prefix[first:end] += length
             prefix_bytes[first:end] += split(key_bytes * length, end - first)
-        own_keys = num_steps * suffix_len + num_steps * (num_steps - 1) // 2  # [R], all steps
-        keys = own_keys + num_steps * row_prefix
+        own_keys = alive * suffix_len + alive * (alive - 1) // 2  # [R], all steps
+        keys = own_keys + alive * row_prefix
         key_flops = attention_flops(self.config, 1)
         fixed = 2 * matmul_params(self.config)
-        self.decode_flops[samples] += num_steps * fixed + key_flops * keys
+        charge(self.decode_flops, alive * fixed + key_flops * keys)
+        masked = (num_steps - alive) * (fixed + key_flops * row_prefix)
+        padded = split(padded_rows * num_steps * fixed, len(samples))
+        charge(self.waste_flops, masked + padded)
         weights = num_steps * split(self.weight_bytes(), len(samples))
-        own = weights + key_bytes * (own_keys + num_steps)  # read, and one written a step
-        self.logical_bytes[samples] += own + key_bytes * num_steps * row_prefix
-        self.physical_bytes[samples] += own + num_steps * prefix_bytes
-        self.decode_seconds[samples] += seconds / len(samples)
+        own = weights + key_bytes * (own_keys + alive)  # read, and one written a step
+        charge(self.logical_bytes, own + key_bytes * alive * row_prefix)
+        charge(self.physical_bytes, own + num_steps * prefix_bytes)
+        self.decode_seconds[owners] += seconds / len(owners)
 
     def cost(self, sample: int) -> SampleCost:
         return SampleCost(
             prefill_flops=int(self.prefill_flops[sample]),
             decode_flops=int(self.decode_flops[sample]),
-            waste_flops=0,  # no row is padded or masked, and no sample cut short
+            waste_flops=int(self.waste_flops[sample]),
             logical_bytes=int(self.logical_bytes[sample]),
             physical_bytes=int(self.physical_bytes[sample]),
             prefill_seconds=float(self.prefill_seconds[sample]),

@@ -35,6 +35,9 @@ def sample(
     logprobs: Annotated[
         int | None, typer.Option(help="Log-probabilities: of the drawn token and this many more.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda (an NVIDIA GPU), or auto, a GPU where there is one.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
     dtype: Annotated[
         str, typer.Option(help="Of the weights: auto, float32, bfloat16, float16 or int8.")
@@ -47,6 +50,9 @@ def sample(
     ] = "auto",
     packed_cache: Annotated[
         bool, typer.Option(help="Keep the packed weights beside the model for the next load.")
+    ] = False,
+    invariant: Annotated[
+        bool, typer.Option(help="Same bits in any company on a GPU too; slower.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the samples here, as JSON lines.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one prompt a line.")] = False,
@@ -79,11 +85,13 @@ def sample(
 
     llm = LLM(
         model,
+        device=device,
         dtype=dtype,
         kv_cache_dtype=kv_cache_dtype,
         threads=threads,
         instruction_set=instruction_set,
         packed_cache=packed_cache,
+        invariant=invariant,
     )
     texts = sys.stdin.read().splitlines() if prompts == ["-"] else prompts
     outputs = llm.generate(texts, params)

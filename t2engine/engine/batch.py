@@ -81,17 +81,18 @@ def make_decode_batch(running: Sequence[Group]) -> DecodeBatch:
     )
 
 
-def pieces_of(groups: Sequence[Group]) -> Iterator[list[Piece]]:
-    """What is to be computed of these prompts, at most CHUNK_TOKENS tokens at a time."""
+def pieces_of(groups: Sequence[Group], chunk_tokens: int | None = None) -> Iterator[list[Piece]]:
+    """What is to be computed of these prompts, at most so many tokens (CHUNK_TOKENS) at a time."""
+    chunk = chunk_tokens or CHUNK_TOKENS
     pieces: list[Piece] = []
-    room = CHUNK_TOKENS
+    room = chunk
     for group in groups:
         length, first = len(group.token_ids), group.computed
         while first < length:
-            stop = min(length, first - first % CHUNK_TOKENS + CHUNK_TOKENS)
+            stop = min(length, first - first % chunk + chunk)
             if stop - first > room:
                 yield pieces
-                pieces, room = [], CHUNK_TOKENS
+                pieces, room = [], chunk
             pieces.append(Piece(group, first, stop))
             room -= stop - first
             first = stop

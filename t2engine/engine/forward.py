@@ -14,9 +14,10 @@ from torch import Tensor
 from t2engine import ops
 from t2engine.engine.batch import DecodeBatch, PrefillBatch, make_prefill_batch, pieces_of
 from t2engine.engine.cache import KeyValueCache
-from t2engine.engine.memory import FLOAT_BYTES
+from t2engine.engine.memory import FLOAT_BYTES, SHARE_OF_AVAILABLE, MemoryPlan, available_bytes
 from t2engine.engine.requests import Group
 from t2engine.engine.slots import Slots
+from t2engine.model.device_model import DeviceModel
 from t2engine.model.transformer import Transformer
 
 
@@ -36,23 +37,44 @@ class Executor(Protocol):
 class Runtime(Protocol):
     """A model, and how calls run it."""
 
-    model: Transformer
+    @property
+    def model(self) -> Transformer | DeviceModel: ...
+
+    chunk_tokens: int | None  # of prompts, that go through the layers at once; None: CHUNK_TOKENS
 
     def reserve(self, length: int) -> None:
         """Have rotary rows for positions below `length`."""
 
+    def available_bytes(self) -> int:
+        """What a call may take beside the weights, where the user set no limit."""
+
+    def room_of_steps(self, num_steps: int) -> int:
+        """Columns that a slot of the suffix store has for so many steps."""
+
     def workspace_bytes(self, rows: int, logit_rows: int) -> int:
         """What passes of so many rows need, with logits of logit_rows at a time."""
 
-    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> Executor:
+    def executor(self, plan: MemoryPlan) -> Executor:
         """What runs one call, with its stores."""
 
 
-class OpsRuntime:
-    """Runs on any machine, operation by operation; what is left where nothing was compiled."""
+class CpuRuntime:
+    """What the two runtimes of a CPU share."""
+
+    chunk_tokens: int | None = None
 
     def __init__(self, model: Transformer) -> None:
         self.model = model
+
+    def available_bytes(self) -> int:
+        return int(available_bytes(self.model.mapped_bytes) * SHARE_OF_AVAILABLE)
+
+    def room_of_steps(self, num_steps: int) -> int:
+        return num_steps
+
+
+class OpsRuntime(CpuRuntime):
+    """Runs on any machine, operation by operation; what is left where nothing was compiled."""
 
     def reserve(self, length: int) -> None:
         self.model.reserve(length)
@@ -64,7 +86,8 @@ class OpsRuntime:
         activations = rows * (4 * config.hidden_size + mlp_width + 3 * query_width)
         return FLOAT_BYTES * (activations + 3 * logit_rows * config.vocab_size)
 
-    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> Executor:
+    def executor(self, plan: MemoryPlan) -> Executor:
+        cache = KeyValueCache(self.model.config, plan, self.model.precision.cache)
         return OpsExecutor(self.model, cache)
 
 
@@ -122,9 +145,12 @@ class OpsExecutor:
         return self.model.logits(hidden)
 
 
-def prefill(executor: Executor, groups: Sequence[Group]) -> None:
-    """Compute and store the keys of these prompts, and the logits after each."""
-    for pieces in pieces_of(groups):
+def prefill(executor: Executor, groups: Sequence[Group], chunk_tokens: int | None = None) -> None:
+    """Compute and store the keys of these prompts, and the logits after each.
+
+    chunk_tokens: that go through the layers at once; None takes CHUNK_TOKENS.
+    """
+    for pieces in pieces_of(groups, chunk_tokens):
         hidden = executor.prefill(make_prefill_batch(pieces))
         last = [piece.group for piece in pieces if piece.is_last]
         if last:

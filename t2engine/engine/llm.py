@@ -20,14 +20,8 @@ import torch
 
 from t2engine import metering
 from t2engine.engine.intake import Intake, Prompt, require
-from t2engine.engine.memory import (
-    SHARE_OF_AVAILABLE,
-    Wish,
-    available_bytes,
-    plan_memory,
-    return_free_memory,
-)
-from t2engine.engine.native import choose_runtime, supported_instruction_sets
+from t2engine.engine.memory import CHUNK_TOKENS, Wish, plan_memory, return_free_memory
+from t2engine.engine.opening import Opening, open_run
 from t2engine.engine.progress import progress_bar
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample
@@ -36,15 +30,9 @@ from t2engine.engine.torch_threads import one_torch_thread
 from t2engine.model.config import read_config
 from t2engine.model.generation import read_generation_config
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
-from t2engine.model.packed_file import open_packed
 from t2engine.model.tokenizer import read_tokenizer
-from t2engine.model.transformer import Transformer
 from t2engine.model.weights import open_weights
-from t2engine.schema import CompletionOutput, Precision, RequestOutput, SamplingParams
-
-DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
-CACHE_DTYPES = ("auto", "float32", "bfloat16", "int8")
-DEVICES = ("auto", "cpu")
+from t2engine.schema import CompletionOutput, RequestOutput, SamplingParams
 
 
 @dataclass(frozen=True)
@@ -59,17 +47,21 @@ class LLM:
     """A model ready to be sampled.
 
     model: a local Hugging Face directory, a hub id, or the name of the shipped model.
-    device: "auto" or "cpu".
+    device: "cpu", "cuda" (the current NVIDIA GPU), or "auto": a GPU where there is one that can
+        hold the model as asked.
     dtype: how the weights are held: "float32", "bfloat16" or "float16" (multiplied in float32), or
         "int8" (a scale for each output feature; activations are rounded to 8 bits, row by row).
-        "auto" is the files' own, which changes nothing.
-    kv_cache_dtype: how keys and values are held: "float32" (also "auto"), "bfloat16" or "int8".
+        "auto" is the files' own, which changes nothing. On a GPU, the type of all arithmetic but
+        sums; not int8.
+    kv_cache_dtype: how keys and values are held: "float32" (also "auto"), "bfloat16" or "int8"; on
+        a GPU as the weights are.
     threads: of the kernels; None takes torch.get_num_threads().
     max_num_seqs: samples decoded at once, at most.
     memory_limit: bytes for weights, keys and workspace; None takes 90 % of what is free.
     instruction_set: of the kernels, one that `t2 doctor` lists as supported. "auto" is the fastest.
         All for x86 but "portable" give the same bits, "amxbf16" unless weights are held in 16.
     packed_cache: keep the packed weights in a file beside the model, for the next load to map.
+    invariant: have a sample's bits depend on no company on a GPU either; slower. CPUs always do.
     Raises: ValueError naming what was wrong, before any weight is read.
     """
 
@@ -85,21 +77,13 @@ class LLM:
         memory_limit: int | None = None,
         instruction_set: str = "auto",
         packed_cache: bool = False,
+        invariant: bool = False,
     ) -> None:
-        require(device in DEVICES, f"device must be one of {', '.join(DEVICES)}, got {device!r}")
-        require(dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        require(
-            kv_cache_dtype in CACHE_DTYPES,
-            f"kv_cache_dtype must be one of {', '.join(CACHE_DTYPES)}, got {kv_cache_dtype!r}",
+        opening = Opening(
+            *(device, dtype, kv_cache_dtype, threads, instruction_set, packed_cache, invariant)
         )
-        require(threads is None or threads >= 1, f"threads must be at least 1, got {threads}")
+        opening.check()
         require(max_num_seqs >= 1, f"max_num_seqs must be at least 1, got {max_num_seqs}")
-        sets = ("auto", *supported_instruction_sets())
-        require(
-            instruction_set in sets,
-            f"instruction_set must be one of {', '.join(sets)} on this machine, "
-            f"got {instruction_set!r}",
-        )
         self.model_dir = resolve_model(str(model))
         self.config = read_config(self.model_dir)
         self.generation = read_generation_config(self.model_dir)
@@ -109,14 +93,10 @@ class LLM:
         self.threads = threads or torch.get_num_threads()
         self.max_num_seqs = max_num_seqs
         self.memory_limit = memory_limit
-        self.precision = Precision(
-            files.dtype if dtype == "auto" else dtype,
-            "float32" if kv_cache_dtype == "auto" else kv_cache_dtype,
-        )
-        self.refuse_weights_that_cannot_fit()
-        source = open_packed(files, self.precision.weights, self.threads) if packed_cache else files
-        self.model = Transformer(self.config, source, self.threads, self.precision)
-        self.runtime = choose_runtime(self.model, instruction_set)
+        self.precision = opening.precision(files.dtype)
+        self.refuse_weights_that_cannot_fit(opening.free_bytes())
+        self.runtime = opening.runtime(self.config, files, self.precision)
+        self.model = self.runtime.model
         return_free_memory()  # what packing the weights took
 
     def generate(
@@ -206,10 +186,12 @@ class LLM:
             wishes(requests),
             self.max_num_seqs,
             self.caches_limit(),
+            chunk_tokens=self.runtime.chunk_tokens or CHUNK_TOKENS,
+            room_of_steps=self.runtime.room_of_steps,
         )
         self.runtime.reserve(max(len(r.token_ids) + r.max_new_tokens for r in requests))
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
-        run = Run(self.runtime, self.tokenizer, requests, plan)
+        run = open_run(self.runtime, self.tokenizer, requests, plan)
         return (
             FinishedSample(index_of[sample.request.first_handle], self.completion(sample, run))
             for sample in self.samples(run)
@@ -250,9 +232,9 @@ class LLM:
         keep = sample.request.params.include_stop_str_in_output
         return self.tokenizer.decode(ids[:-1] if stopped_by_token and not keep else ids)
 
-    def refuse_weights_that_cannot_fit(self) -> None:
+    def refuse_weights_that_cannot_fit(self, free: int) -> None:
         size = metering.weight_bytes(self.config, self.precision)
-        limit = self.memory_limit if self.memory_limit is not None else available_bytes()
+        limit = self.memory_limit if self.memory_limit is not None else free
         require(
             size <= limit,
             f"memory plan does not fit: the weights of {self.model_dir} need "
@@ -263,7 +245,7 @@ class LLM:
         """Bytes for everything but the weights, which are there already."""
         if self.memory_limit is not None:
             return self.memory_limit - self.model.nbytes
-        return int(available_bytes(self.model.mapped_bytes) * SHARE_OF_AVAILABLE)
+        return self.runtime.available_bytes()
 
 
 def wishes(requests: Sequence[Request]) -> list[Wish]:

@@ -63,17 +63,21 @@ def plan_memory(
     wishes: list[Wish],
     max_num_seqs: int,
     limit: int,
+    *,
+    chunk_tokens: int = CHUNK_TOKENS,
+    room_of_steps: Callable[[int], int] = int,
 ) -> MemoryPlan:
     """The largest plan that fits `limit`. Raises ValueError with the numbers when none does.
 
-    workspace_bytes: what a pass needs for (rows, logit_rows).
+    workspace_bytes: what a pass needs for (rows, logit_rows). chunk_tokens: prompt tokens that go
+    through the layers at once. room_of_steps: columns of a slot for so many steps.
     """
-    suffix_capacity = max(1, *(wish.max_new_tokens - 1 for wish in wishes))
+    suffix_capacity = room_of_steps(max(1, *(wish.max_new_tokens - 1 for wish in wishes)))
     slots = min(max_num_seqs, sum(wish.num_samples for wish in wishes))
     copies = LOOKED_AT if any(wish.every_token for wish in wishes) else 0
     while True:
         prefix_capacity = concurrent_prompt_tokens(wishes, slots)
-        rows = max(slots, min(CHUNK_TOKENS, prefix_capacity))
+        rows = max(slots, min(chunk_tokens, prefix_capacity))
         logit_rows = min(slots, max(1, LOGITS_PER_BLOCK // config.vocab_size))
         logits = FLOAT_BYTES * config.vocab_size * (copies * logit_rows + FIRST_ROWS)
         plan = MemoryPlan(

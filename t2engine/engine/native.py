@@ -16,7 +16,8 @@ from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, PrefillBatch
 from t2engine.engine.cache import KeyValueCache
-from t2engine.engine.forward import OpsRuntime, Runtime
+from t2engine.engine.forward import CpuRuntime, OpsRuntime, Runtime
+from t2engine.engine.memory import MemoryPlan
 from t2engine.engine.slots import Slots
 from t2engine.model.transformer import Layer, Projection, Transformer
 from t2engine.model.weights import Affine
@@ -29,11 +30,11 @@ from t2engine.ops import (
 )
 
 
-class NativeRuntime:
+class NativeRuntime(CpuRuntime):
     """A Transformer's weights as the native step reads them: borrowed, never copied."""
 
     def __init__(self, model: Transformer, maker: str = "t2engine._C:make_decoder") -> None:
-        self.model = model
+        super().__init__(model)
         make: Callable[..., Any] = load_function(maker)
         self.decoder = make(decoder_parts(model))
 
@@ -46,8 +47,9 @@ class NativeRuntime:
         size: int = self.decoder.workspace_floats(rows, logit_rows)
         return size * torch.float32.itemsize
 
-    def executor(self, cache: KeyValueCache, rows: int, logit_rows: int) -> NativeExecutor:
-        return NativeExecutor(self, cache, rows, logit_rows)
+    def executor(self, plan: MemoryPlan) -> NativeExecutor:
+        cache = KeyValueCache(self.model.config, plan, self.model.precision.cache)
+        return NativeExecutor(self, cache, plan.rows, plan.logit_rows)
 
 
 class NativeExecutor:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
-from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.forward import Runtime, prefill
 from t2engine.engine.memory import CHUNK_TOKENS, FIRST_ROWS, MemoryPlan, return_free_memory
 from t2engine.engine.native import NativeExecutor
@@ -85,8 +84,8 @@ class Run:
         self.tokenizer = tokenizer
         self.threads = runtime.model.threads
         self.logit_rows = plan.logit_rows
-        cache = KeyValueCache(config, plan, runtime.model.precision.cache)
-        self.executor = runtime.executor(cache, plan.rows, plan.logit_rows)
+        self.executor = runtime.executor(plan)
+        self.chunk_tokens = runtime.chunk_tokens
         tree = PrefixTree(plan.prefix_capacity)
         self.scheduler = Scheduler(group_by_prompt(requests), plan.slots, tree)
         num_samples = sum(request.params.n for request in requests)
@@ -124,7 +123,7 @@ class Run:
                 sharers.setdefault(segment, []).extend(group.handles)
         pieces = [piece for group in groups for piece in new_segments(group)]
         began = time.perf_counter()
-        prefill(self.executor, groups)
+        prefill(self.executor, groups, self.chunk_tokens)
         seconds = time.perf_counter() - began
         tokens = sum(stop - start for _, start, stop in pieces)
         if tokens >= CHUNK_TOKENS:

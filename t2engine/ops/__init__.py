@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from t2engine.ops._attention_plan import AttentionPlan, plan_attention
 from t2engine.ops._huge_pages import Arena, huge_empty
 from t2engine.ops._op import BackendUnavailableError, Op, load_function
 from t2engine.ops._packed_weight import (
@@ -25,7 +26,7 @@ from t2engine.ops.rotary_embedding import rotary_embedding
 from t2engine.ops.sample_tokens import sample_tokens
 from t2engine.ops.shared_prefix_attention import shared_prefix_attention
 from t2engine.ops.silu_mul import silu_mul
-from t2engine.ops.slab_attention import slab_attention
+from t2engine.ops.slab_attention import planned, slab_attention
 from t2engine.ops.step_update import step_update
 from t2engine.ops.store_vectors import (
     QuantizedVectors,
@@ -65,6 +66,7 @@ __all__ = [
     "QUAD",
     "SHARING_BLOCK",
     "Arena",
+    "AttentionPlan",
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
@@ -84,6 +86,8 @@ __all__ = [
     "pack_weight",
     "packed_shapes",
     "philox_uniform",
+    "plan_attention",
+    "planned",
     "prefill_attention",
     "rms_norm",
     "rope_append",

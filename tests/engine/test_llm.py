@@ -232,7 +232,7 @@ def test_one_params_for_each_prompt(llm: LLM) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "tpu"}, "device must be one of auto, cpu, got 'tpu'"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda, got 'tpu'"),
         ({"instruction_set": "mmx"}, "instruction_set must be one of auto, .*, got 'mmx'"),
         (
             {"dtype": "int3"},

@@ -1,0 +1,276 @@
+"""The decode loop of a device, which does not wait for the host.
+
+Steps are enqueued in bursts. A step draws, stops the rows it ends and makes the next one's inputs
+by itself; what a burst drew is copied out behind it and looked at while the next one runs. So the
+host learns late that a row has ended: until then the row is masked, which costs what a row costs
+and is counted as waste. Then it is given to the next sample, or dropped when the rows that are left
+fit a smaller step.
+
+    enqueue burst i  ->  copy its tokens out  ->  settle burst i - 1: who ended, who starts
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from t2engine.engine.batch import DecodeBatch, make_decode_batch
+from t2engine.engine.bursts import Burst, copy_out, record_tokens
+from t2engine.engine.device import DeviceExecutor, DeviceRuntime
+from t2engine.engine.device_rows import DeviceRows, RowView, to_device
+from t2engine.engine.memory import MemoryPlan
+from t2engine.engine.requests import Request
+from t2engine.engine.run import Run, Sample, logits_of
+from t2engine.engine.sampling import changes_logits
+from t2engine.engine.scheduler import Assignment
+from t2engine.engine.slabs import Slabs
+from t2engine.engine.step_graphs import StepGraphs
+from t2engine.engine.stopping import StopChecker
+from t2engine.model.tokenizer import Tokenizer
+from t2engine.schema import SamplingParams
+
+BURSTS_AHEAD = 1  # enqueued, and not looked at yet, while the next is
+BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+FIRST_LOGITS = 1 << 26  # of samples that draw their first tokens together
+
+Ints = npt.NDArray[np.int64]
+
+
+def can_run_ahead(params: SamplingParams) -> bool:
+    """Whether the host need not see each token's logits."""
+    return not changes_logits(params) and params.logprobs is None
+
+
+def bucket(rows: int) -> int:
+    """Rows of the recorded step that serves so many."""
+    return next((size for size in BUCKETS if size >= rows), -(-rows // 1024) * 1024)
+
+
+class DeviceRun(Run):
+    """The state of one call. `finished()` yields samples in the order in which they end."""
+
+    executor: DeviceExecutor
+
+    def __init__(
+        self,
+        runtime: DeviceRuntime,
+        tokenizer: Tokenizer,
+        requests: Sequence[Request],
+        plan: MemoryPlan,
+    ) -> None:
+        super().__init__(runtime, tokenizer, requests, plan)
+        self.model, self.device = runtime.model, runtime.model.device
+        cache = self.executor.cache
+        self.steps_ahead = runtime.steps_ahead
+        self.executor.logits_to_host = False
+        capacity = bucket(plan.slots)
+        self.executor.attention.capacity = capacity
+        self.rows = DeviceRows(capacity, cache.ring, cache.slab_steps, self.model.embed)
+        self.slabs = Slabs(cache.num_chunks, cache.ring, cache.slab_steps)
+        self.graphs = StepGraphs(self.device)
+        ends = (self.slots.end_bounds, self.slots.end_ids)
+        self.ends = (ends[0].to(self.device), ends[1].to(self.device))
+        self.now = 0  # the step that comes next
+        self.batch: DecodeBatch | None = None
+        self.row_slot: Ints = np.zeros(0, np.int64)
+        self.row_of: dict[int, int] = {}  # by slot
+        self.row_samples: list[Sample | None] = []
+        self.enqueued: Ints = np.zeros(0, np.int64)  # tokens each row's sample will have drawn
+        self.most: Ints = np.zeros(0, np.int64)  # tokens it may draw; 0 where none is left
+        self.bursts: deque[Burst] = deque()
+        self.in_flight: Counter[int] = Counter()  # bursts that hold a sample, by its handle
+        self.began = time.perf_counter()
+
+    def finished(self) -> Iterator[Sample]:
+        while True:
+            self.start_rows()
+            going = self.enqueued < self.most
+            if going.any() and (going | (self.most == 0)).all():
+                self.enqueue()
+                while len(self.bursts) > BURSTS_AHEAD:
+                    yield from self.settle()
+            elif self.bursts:  # some rows are at their length: see who they were
+                while self.bursts:
+                    yield from self.settle()
+            elif not self.scheduler.waiting and not self.scheduler.running:
+                return
+
+    def start_rows(self) -> None:
+        """Prefill new prompts, and give the rows that are free to the next samples."""
+        groups = self.scheduler.start_groups()
+        if groups:
+            self.prefill(groups)
+        assignments = self.scheduler.assign()
+        for assignment in assignments:
+            sample = Sample(assignment)
+            self.samples[sample.slot] = sample
+            if sample.request.params.stop:
+                sample.stopping = StopChecker(self.tokenizer, sample.request.params)
+        if assignments:
+            self.slots.start(assignments)
+        elif bucket(max(1, len(self.samples))) >= bucket(max(1, len(self.row_slot))):
+            return
+        if self.samples:
+            self.arrange({slot for *_, slot in assignments})
+        if assignments:
+            self.draw_first(assignments)
+
+    def arrange(self, new_slots: set[int]) -> None:
+        """The rows of the samples there are now: as before where they can stay, else moved."""
+        for group in self.scheduler.running:
+            group.slots.sort()
+        batch = make_decode_batch(self.scheduler.running)
+        row_slot = batch.row_slot.numpy()
+        is_new = np.array([slot in new_slots for slot in row_slot.tolist()])
+        if self.batch is not None and same_rows(batch, self.batch):
+            self.slabs.refill(np.flatnonzero(is_new), self.now)
+        else:
+            source = np.array([self.row_of.get(slot, -1) for slot in row_slot.tolist()])
+            source[is_new] = -1
+            self.rows.rearrange(to_device(torch.from_numpy(source), self.device))
+            self.slabs.rearrange(source, self.now)
+            self.enqueued = np.append(self.enqueued, 0)[source]  # 0 for a new one
+            self.executor.attention.arrange(batch, bucket(len(row_slot)))
+        self.batch, self.row_slot = batch, row_slot
+        self.row_of = {slot: row for row, slot in enumerate(row_slot.tolist())}
+        self.row_samples = [self.samples[slot] for slot in row_slot.tolist()]
+        self.enqueued[is_new] = 0
+        self.most = self.slots.columns["max_new_tokens"][batch.row_slot].numpy().copy()
+        self.rows.describe(self.slots, batch.row_slot)
+        self.place_chunks()
+
+    def place_chunks(self) -> None:
+        """Show the device which chunks are whose."""
+        view, table = self.view(), torch.from_numpy(self.slabs.table)
+        view.row_chunk[:, : table.shape[1]] = to_device(table, self.device)
+
+    def view(self) -> RowView:
+        return self.rows.view(bucket(len(self.row_slot)))
+
+    def draw_first(self, assignments: Sequence[Assignment]) -> None:
+        """Draw the first tokens of new samples from their prompts' logits."""
+        assert self.batch is not None
+        at_once = max(1, FIRST_LOGITS // self.model.config.vocab_size)
+        for first in range(0, len(assignments), at_once):
+            block = assignments[first : first + at_once]
+            rows = [self.row_of[slot] for *_, slot in block]
+            logits = torch.cat([logits_of(group) for group, *_ in block])
+            position = self.batch.prefix_len[rows] - 1  # of the prompt's last token
+            at, before = (to_device(x, self.device) for x in (torch.tensor(rows), position))
+            tokens = self.rows.start(at, before, self.now, logits, self.ends, self.model.embed)
+            samples = [self.row_samples[row] for row in rows]
+            self.send(samples, tokens, 0, self.enqueued[rows], 0)
+            self.enqueued[rows] = 1
+
+    def enqueue(self) -> None:
+        """As many steps as can run before the host must act."""
+        steps_of_slab = self.slabs.slab_steps
+        at = self.now % steps_of_slab
+        if at == 0:
+            self.slabs.begin(self.now)
+            self.place_chunks()
+        left = (self.most - self.enqueued)[self.most > 0]
+        count = int(min(self.steps_ahead, steps_of_slab - at, left.min()))
+        view = self.view()
+        key = (len(view), self.executor.attention.key)
+        self.graphs.run(key, lambda: self.executor.decode_step(view, self.ends), count)
+        tokens = view.drawn_tokens[at : at + count, : len(self.row_slot)]
+        padded = len(view) - len(self.row_slot)
+        self.send(self.row_samples, tokens, count, self.enqueued.copy(), padded)
+        self.now += count
+        self.enqueued[self.most > 0] += count
+
+    def send(
+        self,
+        samples: Sequence[Sample | None],
+        tokens: Tensor,
+        num_steps: int,
+        own_keys: Ints,
+        padded_rows: int,
+    ) -> None:
+        """Copy tokens out behind what was enqueued."""
+        assert self.batch is not None
+        host, arrived = copy_out(tokens)
+        if not self.bursts:
+            self.began = time.perf_counter()
+        self.in_flight.update(sample.handle for sample in samples if sample is not None)
+        self.bursts.append(
+            Burst(tuple(samples), host, arrived, num_steps, self.batch, own_keys, padded_rows)
+        )
+
+    def settle(self) -> Iterator[Sample]:
+        """Look at the oldest burst: who ended, what it cost; yields whose costs are complete."""
+        burst = self.bursts.popleft()
+        tokens = burst.wait()
+        going = [
+            (row, sample)
+            for row, sample in enumerate(burst.samples)
+            if sample is not None and sample.finish_reason is None
+        ]
+        alive_steps = np.zeros(len(burst.samples), np.int64)
+        if going:
+            rows = np.array([row for row, _ in going])
+            slots = np.array([sample.slot for _, sample in going])
+            before = self.slots.drawn.numpy()[slots]
+            count, ended = record_tokens(self.slots, slots, tokens[:, rows])
+            for i, (_, sample) in enumerate(going):
+                if sample.stopping is not None:
+                    count[i], ended[i] = self.watch(sample, int(before[i]), int(count[i]))
+                if ended[i]:
+                    self.end(sample)
+            alive_steps[rows] = count
+        now = time.perf_counter()
+        self.meter.decode(
+            burst.handles,
+            (burst.batch.segment_columns[:, 1] - burst.batch.segment_columns[:, 0]).numpy(),
+            burst.batch.segment_rows.numpy(),
+            burst.own_keys,
+            burst.num_steps,
+            now - self.began,
+            alive_steps=alive_steps,
+            padded_rows=burst.padded_rows,
+        )
+        self.began = now
+        yield from self.complete(burst)
+
+    def watch(self, sample: Sample, before: int, count: int) -> tuple[int, bool]:
+        """Look for stop strings in a sample's new tokens: how many are its own, and is it over."""
+        for taken in range(1, count + 1):
+            if self.note_end(sample, before + taken):
+                self.slots.drawn[sample.slot] = before + taken
+                return taken, True
+        return count, False
+
+    def end(self, sample: Sample) -> None:
+        if sample.finish_reason is None:
+            is_end = self.note_end(sample, int(self.slots.drawn[sample.slot]))
+            assert is_end, "the step and the engine agree on when a sample ends"
+        self.finish(sample)
+        row = self.row_of.get(sample.slot)
+        if row is not None and self.row_samples[row] is sample:
+            self.row_samples[row] = None
+            self.most[row] = 0
+
+    def complete(self, burst: Burst) -> Iterator[Sample]:
+        """Samples that have ended, and that no burst still under way holds."""
+        for sample in burst.samples:
+            if sample is None:
+                continue
+            self.in_flight[sample.handle] -= 1
+            if self.in_flight[sample.handle] == 0:
+                del self.in_flight[sample.handle]
+                if sample.finish_reason is not None:
+                    yield sample
+
+
+def same_rows(a: DecodeBatch, b: DecodeBatch) -> bool:
+    return all(
+        torch.equal(getattr(a, name), getattr(b, name))
+        for name in ("row_slot", "segment_columns", "segment_rows")
+    )
