@@ -77,3 +77,10 @@ def test_importing_the_package_does_not_import_torch() -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Engine'"):
         _ = t2engine.Engine
+
+
+def test_every_package_is_installed():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {f"t2engine.{path.parent.name}" for path in ROOT.glob("t2engine/*/__init__.py")}
+    assert sorted(listed) == sorted({"t2engine", "t2engine.kernels"} | found)

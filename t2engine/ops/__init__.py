@@ -13,6 +13,7 @@ from t2engine.ops._packed_weight import (
     pack_weight,
     packed_shapes,
 )
+from t2engine.ops._prefix_choices import PREFIX_CHOICES, PrefixChoice
 from t2engine.ops.gelu import gelu
 from t2engine.ops.hadamard import hadamard, largest_block
 from t2engine.ops.layer_norm import layer_norm
@@ -63,6 +64,7 @@ OPS: dict[str, Op] = {
 __all__ = [
     "OPS",
     "PANEL",
+    "PREFIX_CHOICES",
     "QUAD",
     "SHARING_BLOCK",
     "Arena",
@@ -70,6 +72,7 @@ __all__ = [
     "BackendUnavailableError",
     "Op",
     "PackedWeight",
+    "PrefixChoice",
     "QuantizedVectors",
     "Vectors",
     "empty_vectors",

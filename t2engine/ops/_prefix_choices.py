@@ -29,6 +29,16 @@ class PrefixChoice:
     precision: str = "ieee"  # of float32 products; tf32x3 sums three tensor-core products
     source: str = UNTIMED
 
+    def fits(self, backend: str, capability: int, element_size: int, head_dim: int) -> bool:
+        """Whether it can compute this at all, however many queries there are."""
+        return (
+            self.backend == backend
+            and self.capability <= capability
+            and (not self.kernel.startswith("wgmma") or capability // 10 == 9)
+            and self.element_size == element_size
+            and head_dim <= self.max_head_dim
+        )
+
 
 Tiles = tuple[int, int, int, int]  # rows, keys, warps, stages
 
@@ -60,15 +70,8 @@ def choose_prefix(
 ) -> PrefixChoice:
     """queries: rows times sharers of the largest segment. Raises ValueError when none fits."""
     for choice in PREFIX_CHOICES:
-        fits = (
-            choice.backend == backend
-            and choice.capability <= capability
-            and (choice.kernel != "wgmma" or capability // 10 == 9)
-            and choice.element_size == element_size
-            and head_dim <= choice.max_head_dim
-            and queries <= choice.max_queries
-        )
-        if fits:
+        fits = choice.fits(backend, capability, element_size, head_dim)
+        if fits and queries <= choice.max_queries:
             return choice
     raise ValueError(
         f"slab_attention: {backend} has no kernel for head_dim {head_dim} in elements of "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+ANY_NUMBER = 1 << 30
 
 
 def print_examination(found: dict[str, Any]) -> None:
@@ -52,6 +56,41 @@ def operations_table(operations: dict[str, Any]) -> Table:
         table.add_row(name, *cells)
     table.caption = "used: what runs on the CPU; empty: not written"
     return table
+
+
+def print_choices(choices: list[dict[str, Any]]) -> None:
+    """The table of prefix kernels, in the order in which slab_attention looks for one that fits."""
+    table = Table(box=box.SIMPLE_HEAD, title="prefix attention on a GPU: the first row that fits")
+    for column in ("backend", "kernel", "element", "head_dim", "queries", "GPU", "tile", "source"):
+        table.add_column(column)
+    for choice in choices:
+        capability = choice["capability"]
+        table.add_row(
+            choice["backend"],
+            choice["kernel"],
+            f"{choice['element_size']} bytes",
+            f"<= {choice['max_head_dim']}",
+            "any" if choice["max_queries"] >= ANY_NUMBER else f"<= {choice['max_queries']}",
+            f"{'=' if choice['kernel'].startswith('wgmma') else '>='} {capability / 10}",
+            f"{choice['tile_rows']} x {choice['tile_keys']}",
+            choice["source"],
+        )
+    Console(highlight=False).print(table)
+
+
+def print_checks(checks: Iterable[Any]) -> int:
+    """A line for each result of hardware.gpu_check as it comes; returns how many failed."""
+    console = Console(highlight=False)
+    count = failed = 0
+    for check in checks:
+        count += 1
+        failed += not check.passed
+        name = f"{check.operation} {check.backend} {check.dtype} {check.what}".strip()
+        verdict = "[green]ok[/green]" if check.passed else "[red]FAILED[/red]"
+        told = check.problem or f"error {check.error:.1e}, allowed {check.allowed:.1e}"
+        console.print(f"  {verdict} {escape(name)}: {escape(told)}")
+    console.print(f"{count} checks, {failed} failed")
+    return failed
 
 
 def reasons(operations: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from t2engine.cli.main import run
 from tests.model.tiny import rewrite_config, write_tiny_model
@@ -39,6 +40,7 @@ def refused(capsys: Capture, arguments: list[str], *words: str) -> None:
         (["--colour", "red"], ["--colour"]),
         (["--model", "/no/such/model"], ["/no/such/model", "no such directory"]),
         (["--threads", "0"], ["threads must be at least 1, got 0"]),
+        (["--device", "tpu"], ["device must be one of auto, cpu, cuda", "got 'tpu'"]),
         (["--instruction-set", "mmx"], ["instruction_set must be one of auto", "got 'mmx'"]),
         (["--out", "/no/such/directory/x.jsonl"], ["--out must be in a directory that exists"]),
     ],
@@ -122,3 +124,16 @@ def test_help_never_imports_torch(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_doctor_shows_which_kernel_a_gpu_would_use(capsys: Capture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, and the check takes a minute")
+    assert run(["doctor", "--gpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "the first row that fits" in printed
+    assert "self-check: not run, torch finds no NVIDIA GPU" in printed
+    assert run(["doctor", "--gpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {choice["backend"] for choice in found["prefix_choices"]} >= {"triton"}
+    assert (found["gpu"], found["checks"]) == (None, [])

@@ -17,7 +17,7 @@ from t2engine.engine.device_run import BUCKETS, bucket
 from tests.engine.device_harness import llm_on_device
 from tests.model.tiny import EOS
 
-PROMPTS = ["the number of the answer and", "a question", [7, 8, 9, 10, 11], list(range(3, 300))]
+PROMPTS = ["the number of the answer and", "a question", [7, 8, 9, 10, 11], list(range(3, 150))]
 
 
 def told(outputs: list[RequestOutput]) -> list:
@@ -33,12 +33,12 @@ def simple(tiny_dir: Path) -> LLM:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-@pytest.mark.parametrize("slots", [1, 3, 20, 256])
+@pytest.mark.parametrize("slots", [3, 20, 256])
 def test_same_tokens(tiny_dir: Path, simple: LLM, slots: int, temperature: float) -> None:
-    params = SamplingParams(n=13, seed=5, temperature=temperature, max_tokens=30, top_p=0.95)
+    params = SamplingParams(n=7, seed=5, temperature=temperature, max_tokens=30, top_p=0.95)
     got = llm_on_device(tiny_dir, slots).generate(PROMPTS, params)
     assert told(got) == told(simple.generate(PROMPTS, params))
-    assert len({s.token_ids for s in got[0].outputs}) == (13 if temperature else 1)
+    assert len({s.token_ids for s in got[0].outputs}) == (7 if temperature else 1)
 
 
 requests = st.lists(
@@ -166,7 +166,7 @@ def test_a_stream_that_is_left_leaves_the_model_usable(tiny_dir: Path, simple: L
 
 
 def test_the_end_token_is_the_last(tiny_dir: Path) -> None:
-    params = SamplingParams(n=60, seed=4, max_tokens=60, temperature=1.5)
+    params = SamplingParams(n=30, seed=4, max_tokens=50, temperature=1.5)
     [output] = llm_on_device(tiny_dir).generate([PROMPTS[0]], params)
     ended = [s for s in output.outputs if s.finish_reason == "stop"]
     assert ended

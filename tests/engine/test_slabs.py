@@ -19,7 +19,7 @@ def test_the_ring_holds_a_sample_wherever_it_begins(num_steps, slab_steps, begin
     assert len(worst) == ring
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data(), slab_steps=st.integers(1, 5), most_steps=st.integers(1, 12))
 def test_rows_keep_their_chunks_and_share_none(data, slab_steps, most_steps):
     """Rows begin, end, move and are refilled at random; a sample lives for most_steps at most."""
