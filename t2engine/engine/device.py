@@ -23,6 +23,7 @@ from t2engine.model.device_model import DeviceModel
 from t2engine.ops import SHARING_BLOCK
 
 DEVICE_CHUNK_TOKENS = 2048  # prompt tokens that go through the layers at once
+FIRST_LOGITS = 1 << 26  # of samples that draw their first tokens together
 STEPS_AHEAD = 32  # of decoding, enqueued before the host looks
 STATES_OF_ROW = 4  # of the prefix, as the plan of the attention leaves them, at most on average
 FEWEST_STATES = 1 << 15  # where few rows have their keys split over all processors
@@ -65,7 +66,8 @@ class DeviceRuntime:
         activations = rows * (6 * config.hidden_size + mlp_width + 4 * query_width)
         states = max(STATES_OF_ROW * rows, FEWEST_STATES) * (heads_width + config.num_heads)
         logits = logit_rows * config.vocab_size * (size + FLOAT_BYTES)
-        return size * activations + FLOAT_BYTES * states + logits
+        first = min(FIRST_LOGITS, rows * config.vocab_size) * (size + FLOAT_BYTES)
+        return size * activations + FLOAT_BYTES * states + max(logits, first)
 
     def executor(self, plan: MemoryPlan) -> DeviceExecutor:
         return DeviceExecutor(self.model, DeviceCache(self.model, plan, self.slab_steps), plan)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
 from t2engine.engine.bursts import Burst, copy_out, record_tokens
-from t2engine.engine.device import DeviceExecutor, DeviceRuntime
+from t2engine.engine.device import FIRST_LOGITS, DeviceExecutor, DeviceRuntime
 from t2engine.engine.device_rows import DeviceRows, RowView, to_device
 from t2engine.engine.memory import MemoryPlan
 from t2engine.engine.requests import Request
@@ -37,7 +37,6 @@ from t2engine.schema import SamplingParams
 
 BURSTS_AHEAD = 1  # enqueued, and not looked at yet, while the next is
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
-FIRST_LOGITS = 1 << 26  # of samples that draw their first tokens together
 
 Ints = npt.NDArray[np.int64]
 

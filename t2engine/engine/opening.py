@@ -23,6 +23,7 @@ from t2engine.model.packed_file import open_packed
 from t2engine.model.tokenizer import Tokenizer
 from t2engine.model.transformer import Transformer
 from t2engine.model.weights import WeightFiles
+from t2engine.ops import slab_attention
 from t2engine.schema import ModelConfig, Precision
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
@@ -67,6 +68,12 @@ class Opening:
         """Why the model cannot be held on a GPU as it is to be; None when it can."""
         if not torch.cuda.is_available():
             return "device must be cpu or auto where torch finds no NVIDIA GPU, got 'cuda'"
+        major, minor = torch.cuda.get_device_capability()
+        if major < 8:
+            return f"device must be a GPU of compute capability 8.0 or newer, got {major}.{minor}"
+        if slab_attention.pick("cuda") == "torch":
+            reasons = (slab_attention.why_not(name, "cuda") for name in ("cuda", "triton"))
+            return f"device 'cuda' has no kernels to run: {'; '.join(map(str, reasons))}"
         if self.dtype not in ON_A_GPU:
             return f"dtype must be one of {', '.join(ON_A_GPU)} on a GPU, got {self.dtype!r}"
         if self.kv_cache_dtype not in ("auto", self.dtype):

@@ -87,7 +87,7 @@ class Op:
             self.load(backend)
         except BackendUnavailableError as error:
             return str(error)
-        return None
+        return why_no_cuda_code() if backend == "cuda" else None
 
     def load(self, backend: str) -> Callable[..., None]:
         if backend not in self.native:
@@ -114,6 +114,24 @@ def missing(module_name: str, error: ImportError) -> str:
             f"the C++ extension is not built ({error}); `make build` or `pip install .` builds it"
         )
     return f"{module_name} cannot be imported: {error}"
+
+
+def why_no_cuda_code() -> str | None:
+    """Why the extension has nothing for the current GPU; None when it has.
+
+    Code for sm_80 runs on every 8.x; code for sm_90a on 9.0 alone.
+    """
+    built = importlib.import_module("t2engine._C").cuda_architectures
+    if not built:
+        return "t2engine was built without CUDA: there was no nvcc"
+    major, minor = torch.cuda.get_device_capability()
+    for name in built:
+        code = name.removeprefix("sm_")
+        of_major, of_minor = divmod(int(code.rstrip("a")), 10)
+        least = of_minor == minor if code.endswith("a") else of_minor <= minor
+        if of_major == major and least:
+            return None
+    return f"the extension has code for {', '.join(built)}, the GPU is of {major}.{minor}"
 
 
 class Shaped(Protocol):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from t2engine import LLM, SamplingParams
 from t2engine.engine.device_attention import attend_to_prompt
-from t2engine.ops import prefill_attention
+from t2engine.ops import Op, prefill_attention, rms_norm
 from tests.engine.device_harness import device_logits, llm_on_device, load_on_device
 from tests.engine.harness import load_theirs, their_logits
 from tests.engine.test_forward import TOLERANCE, some_tokens
@@ -70,6 +71,13 @@ def test_a_gpu_that_is_not_there_is_refused(tiny_dir: Path) -> None:
     assert LLM(tiny_dir, device="auto").generate(PROMPT)[0].outputs[0].token_ids
 
 
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as torch says; nothing can run on it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -78,10 +86,50 @@ def test_a_gpu_that_is_not_there_is_refused(tiny_dir: Path) -> None:
         ({"packed_cache": True}, "instruction_set and packed_cache are of the CPU's kernels"),
     ],
 )
+@pytest.mark.usefixtures("a_gpu")
 def test_what_a_gpu_cannot_hold_is_refused(
     tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, options: dict, message: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    pick = Op.pick
+    monkeypatch.setattr(
+        Op, "pick", lambda op, device: "triton" if device == "cuda" else pick(op, device)
+    )
     with pytest.raises(ValueError, match=message):
         LLM(tiny_dir, device="cuda", **options)
     assert LLM(tiny_dir, device="auto", **options).model.config.family == "llama"  # on the CPU
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_a_gpu_too_old_is_refused(tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    with pytest.raises(ValueError, match=r"compute capability 8\.0 or newer, got 7\.5"):
+        LLM(tiny_dir, device="cuda")
+
+
+@pytest.mark.usefixtures("a_gpu")
+def test_a_gpu_without_kernels_is_refused(tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not = lambda op, backend, device: None if backend == "torch" else f"no {backend}"  # noqa: E731
+    monkeypatch.setattr(Op, "why_not", why_not)
+    monkeypatch.setattr(Op, "pick", Op.pick.__wrapped__)  # without what it remembers
+    with pytest.raises(ValueError, match="no kernels to run: no cuda; no triton"):
+        LLM(tiny_dir, device="cuda")
+
+
+@pytest.mark.usefixtures("a_gpu")
+@pytest.mark.parametrize(
+    ("built", "capability", "reason"),
+    [
+        (["sm_80", "sm_90a"], (8, 9), None),
+        (["sm_80", "sm_90a"], (9, 0), None),
+        (["sm_80", "sm_90a"], (10, 0), "the extension has code for sm_80, sm_90a, the GPU is of"),
+        (["sm_90a"], (8, 0), "the extension has code for sm_90a"),
+        ([], (9, 0), "built without CUDA"),
+    ],
+)
+def test_cuda_code_that_is_not_for_this_gpu_is_not_used(
+    native: ModuleType, monkeypatch: pytest.MonkeyPatch, built: list, capability: tuple, reason: str
+) -> None:
+    monkeypatch.setattr(native, "cuda_architectures", built)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    found = rms_norm.why_not("cuda", "cuda")
+    assert found is None if reason is None else reason in found
