@@ -52,7 +52,7 @@ def bucket(rows: int) -> int:
 
 
 class DeviceRun(Run):
-    """The state of one call. `finished()` yields samples in the order in which they end."""
+    """The state of one call. `finished()` yields samples as they end, those that end together."""
 
     executor: DeviceExecutor
 
@@ -86,17 +86,17 @@ class DeviceRun(Run):
         self.in_flight: Counter[int] = Counter()  # bursts that hold a sample, by its handle
         self.began = time.perf_counter()
 
-    def finished(self) -> Iterator[Sample]:
+    def finished(self) -> Iterator[list[Sample]]:
         while True:
             self.start_rows()
             going = self.enqueued < self.most
             if going.any() and (going | (self.most == 0)).all():
                 self.enqueue()
                 while len(self.bursts) > BURSTS_AHEAD:
-                    yield from self.settle()
+                    yield self.settle()
             elif self.bursts:  # some rows are at their length: see who they were
                 while self.bursts:
-                    yield from self.settle()
+                    yield self.settle()
             elif not self.scheduler.waiting and not self.scheduler.running:
                 return
 
@@ -203,8 +203,8 @@ class DeviceRun(Run):
             Burst(tuple(samples), host, arrived, num_steps, self.batch, own_keys, padded_rows)
         )
 
-    def settle(self) -> Iterator[Sample]:
-        """Look at the oldest burst: who ended, what it cost; yields whose costs are complete."""
+    def settle(self) -> list[Sample]:
+        """Look at the oldest burst: who ended, what it cost. Those whose costs are complete."""
         burst = self.bursts.popleft()
         tokens = burst.wait()
         going = [
@@ -236,7 +236,7 @@ class DeviceRun(Run):
             padded_rows=burst.padded_rows,
         )
         self.began = now
-        yield from self.complete(burst)
+        return list(self.complete(burst))
 
     def watch(self, sample: Sample, before: int, count: int) -> tuple[int, bool]:
         """Look for stop strings in a sample's new tokens: how many are its own, and is it over."""

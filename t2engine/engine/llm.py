@@ -201,10 +201,10 @@ class LLM:
         finished = run.finished()
         while True:
             with one_torch_thread(), torch.inference_mode():
-                sample = next(finished, None)
-            if sample is None:
+                samples = next(finished, None)
+            if samples is None:
                 return
-            yield sample
+            yield from samples
 
     def completion(self, sample: Sample, run: Run) -> CompletionOutput:
         logprobs = tuple(sample.logprobs) if sample.request.params.logprobs is not None else None

@@ -71,7 +71,7 @@ class Sample:
 
 
 class Run:
-    """The state of one call. `finished()` yields samples in the order in which they end."""
+    """The state of one call. `finished()` yields samples as they end, those that end together."""
 
     def __init__(
         self,
@@ -93,15 +93,15 @@ class Run:
         self.slots = Slots(plan.slots, plan.suffix_capacity + 1, requests)
         self.samples: dict[int, Sample] = {}  # by slot
 
-    def finished(self) -> Iterator[Sample]:
+    def finished(self) -> Iterator[list[Sample]]:
         while True:
-            yield from self.start_samples()
+            yield self.start_samples()
             if self.samples:
-                yield from self.decode_stretch()
+                yield self.decode_stretch()
             elif not self.scheduler.waiting and not self.scheduler.running:
                 return
 
-    def start_samples(self) -> Iterator[Sample]:
+    def start_samples(self) -> list[Sample]:
         """Prefill new prompts and draw the first token of every sample that gets a slot."""
         groups = self.scheduler.start_groups()
         if groups:
@@ -109,11 +109,11 @@ class Run:
         began = time.perf_counter()
         assignments = self.scheduler.assign()
         if not assignments:
-            return
+            return []
         done = self.draw_first_tokens(assignments)
         handles = np.array([request.first_handle + i for _, request, i, _ in assignments])
         self.meter.decode_seconds[handles] += (time.perf_counter() - began) / len(handles)
-        yield from done
+        return done
 
     def prefill(self, groups: Sequence[Group]) -> None:
         """Samples share what their prompts share: each segment's cost is theirs together."""
@@ -148,7 +148,7 @@ class Run:
             done += self.draw(torch.cat([logits_of(group) for group, _, _, _ in block]), slots)
         return done
 
-    def decode_stretch(self) -> Iterator[Sample]:
+    def decode_stretch(self) -> list[Sample]:
         """Decode the active rows until at least one of them has finished."""
         batch = make_decode_batch(self.scheduler.running)
         first_len = self.slots.drawn[batch.row_slot].numpy().copy()  # keys of its own, this step
@@ -174,7 +174,7 @@ class Run:
             steps,
             time.perf_counter() - began,
         )
-        yield from done
+        return done
 
     def decode_natively(
         self, native: NativeExecutor, batch: DecodeBatch, samples: Sequence[Sample]

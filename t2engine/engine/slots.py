@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from t2engine import ops
-from t2engine.engine.requests import Request, signed
+from t2engine.engine.requests import Group, Request, signed
 from t2engine.engine.scheduler import Assignment
 
 FLOATS = ("temperature", "top_p", "min_p")
@@ -40,25 +40,33 @@ class Slots:
 
     def start(self, assignments: Sequence[Assignment]) -> None:
         """Samples that have just been given their slots: nothing drawn yet."""
-        rows = [
-            (
-                request.params.temperature,
-                request.params.top_p,
-                request.params.min_p,
-                request.params.top_k,
-                signed(request.seed),
-                group.prompt_id,
-                request.first_index + index,
-                request.max_new_tokens,
-                self.end_sets[request.end_ids],
-            )
-            for group, request, index, _ in assignments
-        ]
-        slots = torch.tensor([slot for _, _, _, slot in assignments])
+        slots = torch.tensor([slot for *_, slot in assignments])
         self.drawn[slots] = 0
-        for name, values in zip((*FLOATS, *INTEGERS), zip(*rows, strict=True), strict=True):
-            column = self.columns[name]
-            column[slots] = torch.tensor(values, dtype=column.dtype)
+        of_group: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        parts: dict[tuple[int, int], tuple[Group, Request]] = {}
+        for group, request, index, slot in assignments:
+            key = id(group), id(request)
+            parts[key] = group, request
+            of_group.setdefault(key, []).append((request.first_index + index, slot))
+        for key, taken in of_group.items():
+            samples, rows = torch.tensor(taken).T
+            for name, value in self.settings(*parts[key]).items():
+                self.columns[name][rows] = value
+            self.columns["sample"][rows] = samples
+
+    def settings(self, group: Group, request: Request) -> dict[str, float]:
+        """How every sample of a request draws."""
+        params = request.params
+        return {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "min_p": params.min_p,
+            "top_k": params.top_k,
+            "seed": signed(request.seed),
+            "prompt": group.prompt_id,
+            "max_new_tokens": request.max_new_tokens,
+            "end_set": self.end_sets[request.end_ids],
+        }
 
     def draw(self, slots: Tensor, logits: Tensor, threads: int) -> tuple[Tensor, Tensor]:
         """Draw and record a token for each of these slots; logits [R, V].
