@@ -32,6 +32,7 @@ FEWEST_STATES = 1 << 15  # where few rows have their keys split over all process
 class DeviceRuntime:
     """slab_steps: of a chunk of the suffix store; steps_ahead: enqueued at once, at most."""
 
+    runs_ahead = True
     chunk_tokens: int | None
 
     def __init__(

@@ -27,23 +27,16 @@ from t2engine.engine.device_rows import DeviceRows, RowView, to_device
 from t2engine.engine.memory import MemoryPlan
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample, logits_of
-from t2engine.engine.sampling import changes_logits
 from t2engine.engine.scheduler import Assignment
 from t2engine.engine.slabs import Slabs
 from t2engine.engine.step_graphs import StepGraphs
 from t2engine.engine.stopping import StopChecker
 from t2engine.model.tokenizer import Tokenizer
-from t2engine.schema import SamplingParams
 
 BURSTS_AHEAD = 1  # enqueued, and not looked at yet, while the next is
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 Ints = npt.NDArray[np.int64]
-
-
-def can_run_ahead(params: SamplingParams) -> bool:
-    """Whether the host need not see each token's logits."""
-    return not changes_logits(params) and params.logprobs is None
 
 
 def bucket(rows: int) -> int:

@@ -7,7 +7,7 @@ against each other. Both take the same batches and fill the same stores.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -17,8 +17,10 @@ from t2engine.engine.cache import KeyValueCache
 from t2engine.engine.memory import FLOAT_BYTES, SHARE_OF_AVAILABLE, MemoryPlan, available_bytes
 from t2engine.engine.requests import Group
 from t2engine.engine.slots import Slots
-from t2engine.model.device_model import DeviceModel
 from t2engine.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from t2engine.model.device_model import DeviceModel
 
 
 class Executor(Protocol):
@@ -40,6 +42,7 @@ class Runtime(Protocol):
     @property
     def model(self) -> Transformer | DeviceModel: ...
 
+    runs_ahead: bool  # of the host, where requests let it
     chunk_tokens: int | None  # of prompts, that go through the layers at once; None: CHUNK_TOKENS
 
     def reserve(self, length: int) -> None:
@@ -61,6 +64,7 @@ class Runtime(Protocol):
 class CpuRuntime:
     """What the two runtimes of a CPU share."""
 
+    runs_ahead = False
     chunk_tokens: int | None = None
 
     def __init__(self, model: Transformer) -> None:

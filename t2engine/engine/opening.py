@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
-from t2engine.engine.device import DeviceRuntime
-from t2engine.engine.device_run import DeviceRun, can_run_ahead
 from t2engine.engine.forward import Runtime
 from t2engine.engine.intake import require
 from t2engine.engine.memory import MemoryPlan, available_bytes
 from t2engine.engine.native import choose_runtime, supported_instruction_sets
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run
-from t2engine.model.device_model import DeviceModel
+from t2engine.engine.sampling import can_run_ahead
 from t2engine.model.packed_file import open_packed
 from t2engine.model.tokenizer import Tokenizer
 from t2engine.model.transformer import Transformer
@@ -100,6 +98,10 @@ class Opening:
 
     def runtime(self, config: ModelConfig, files: WeightFiles, precision: Precision) -> Runtime:
         if self.on_gpu():
+            # Imported where there is a GPU alone: they bring in a good part of torch.
+            from t2engine.engine.device import DeviceRuntime
+            from t2engine.model.device_model import DeviceModel
+
             device = torch.device("cuda", torch.cuda.current_device())
             return DeviceRuntime(
                 DeviceModel(config, files, device, precision.weights, self.invariant)
@@ -113,6 +115,10 @@ def open_run(
     runtime: Runtime, tokenizer: Tokenizer, requests: Sequence[Request], plan: MemoryPlan
 ) -> Run:
     """On a device, the loop that does not wait for the host, unless a request needs it to."""
-    if isinstance(runtime, DeviceRuntime) and all(can_run_ahead(r.params) for r in requests):
+    if runtime.runs_ahead and all(can_run_ahead(request.params) for request in requests):
+        from t2engine.engine.device import DeviceRuntime
+        from t2engine.engine.device_run import DeviceRun
+
+        assert isinstance(runtime, DeviceRuntime)
         return DeviceRun(runtime, tokenizer, requests, plan)
     return Run(runtime, tokenizer, requests, plan)

@@ -30,6 +30,11 @@ def needs_every_token(params: SamplingParams) -> bool:
     return changes_logits(params) or params.logprobs is not None or bool(params.stop)
 
 
+def can_run_ahead(params: SamplingParams) -> bool:
+    """Whether the host need not see each token's logits before the next is drawn."""
+    return not changes_logits(params) and params.logprobs is None
+
+
 def adjust_logits(logits: Tensor, request: Request, generated: Sequence[int]) -> None:
     """Apply a sample's penalties and its minimum length to its logits [V], in place."""
     params = request.params

@@ -31,7 +31,7 @@ import sys
 from t2engine import LLM, SamplingParams
 from t2engine.engine import llm as module
 plan_memory, plans = module.plan_memory, []
-module.plan_memory = lambda *given: plans.append(plan_memory(*given)) or plans[-1]
+module.plan_memory = lambda *given, **named: plans.append(plan_memory(*given, **named)) or plans[-1]
 model = LLM(sys.argv[1], dtype=sys.argv[2], kv_cache_dtype=sys.argv[3], threads=2)
 params = SamplingParams(n=96, max_tokens=80, seed=0, ignore_eos=True)
 print(open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])
