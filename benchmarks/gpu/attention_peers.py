@@ -1,0 +1,164 @@
+"""Decode attention at one table of shapes: every kernel of ours, FlashInfer, torch, xformers.
+
+    python -m benchmarks.gpu.attention_peers --out FILE [--quick]
+
+One prompt of P tokens, k samples with 128 own tokens, bfloat16, one layer. A variant is held to a
+float32 reference, then timed beside the others, taking turns; planning is apart. Its sets of inputs
+fill L2 three times over (up to 128 sets), so keys come from device memory as in a model of many
+layers; `l2_times` says how far that was reached. A shape is one line of the record, and shapes that
+are there already are not measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.ceilings import measure_ceilings
+from benchmarks.gpu.flashinfer_peers import WAYS, FlashInfer
+from benchmarks.gpu.floors import Ceilings, attention_floor
+from benchmarks.gpu.ours import our_variants
+from benchmarks.gpu.record import (
+    DeviceLostError,
+    Line,
+    Record,
+    attempt,
+    lose_device,
+    read_lines,
+    read_options,
+)
+from benchmarks.gpu.shapes import (
+    Shape,
+    all_shapes,
+    attention,
+    checked_rows,
+    make_inputs,
+    relative_error,
+)
+from benchmarks.gpu.timing import Runner, capture, sets_for, time_in_turns, why_too_large
+from benchmarks.gpu.torch_peers import Flex, Sdpa, Xformers
+from benchmarks.gpu.variants import Variant
+
+DTYPE = torch.bfloat16
+WRONG = 4.0  # times torch's own error in the same dtype: not worth timing
+WRITTEN_TWICE = 2  # a set exists as made and as stored, for a while
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A variant that gives the right answer, ready to be timed."""
+
+    runner: Runner
+    plan_seconds: float
+    error: float
+    l2_times: float
+
+
+class Truth:
+    """What is right for set 0 of a shape, in float32, and torch's own error in DTYPE."""
+
+    def __init__(self, shape: Shape) -> None:
+        inputs = make_inputs(shape, 0, "cuda", DTYPE)
+        self.rows = checked_rows(shape.num_samples)
+        self.want = attention(shape, inputs, self.rows, torch.float32)
+        self.torch_error = relative_error(attention(shape, inputs, self.rows, DTYPE), self.want)
+
+
+def peers() -> list[Variant]:
+    return [*map(FlashInfer, WAYS), Sdpa(), Flex(), Xformers()]
+
+
+def prepare(shape: Shape, variant: Variant, truth: Truth, l2_bytes: int) -> Checked:
+    """Raises: ValueError when it is wrong or cannot do the shape."""
+    size = variant.bytes_of_set(shape)
+    why = variant.why_not(shape)
+    if why is None:
+        why = why_too_large(WRITTEN_TWICE * size if size < l2_bytes else size)
+    if why is not None:
+        raise ValueError(why)
+    count = sets_for(size, l2_bytes)
+    sets = [make_inputs(shape, i, "cuda", DTYPE) for i in range(count)]
+    prepared = variant.prepare(shape, sets)
+    del sets
+    error = relative_error(prepared.calls[0]()[truth.rows], truth.want)
+    if not error <= WRONG * truth.torch_error:
+        raise ValueError(
+            f"wrong: relative error {error:.2e}, torch's own is {truth.torch_error:.2e}"
+        )
+    if not bool(prepared.calls[-1]().isfinite().all()):
+        raise ValueError("wrong: nan or infinity in the output")
+    return Checked(capture(prepared.calls), prepared.plan_seconds, error, count * size / l2_bytes)
+
+
+def measure(
+    shape: Shape, ceilings: Ceilings, record: Record, lost: set[tuple[str, str]]
+) -> dict[str, Any]:
+    """lost: (shape, variant) that broke the device before."""
+    truth = Truth(shape)
+    l2_bytes = torch.cuda.get_device_properties(0).L2_cache_size
+    ready: dict[str, Checked] = {}
+    failed: dict[str, str] = {}
+    probe = torch.empty(0, shape.num_samples, 0, 0, dtype=DTYPE, device="cuda")
+    for variant in [*our_variants(shape, sized(shape, probe)), *peers()]:
+        if (str(shape), variant.name) in lost:
+            failed[variant.name] = "broke the CUDA context"
+            continue
+        try:
+            found, why = attempt(lambda v=variant: prepare(shape, v, truth, l2_bytes))
+        except DeviceLostError as error:
+            lose_device(record, error, shape=str(shape), variant=variant.name)
+        if found is None:
+            failed[variant.name] = why or ""
+        else:
+            ready[variant.name] = found
+    timings = time_in_turns({name: checked.runner for name, checked in ready.items()})
+    H_kv, G, D = shape.heads
+    k, P, S = shape.num_samples, shape.prefix_len, shape.suffix_len
+    return {
+        **asdict(shape),
+        "heads": [H_kv, G, D],
+        "floor_seconds": attention_floor(k, P, S, (H_kv, G, D), ceilings),
+        "torch_error": truth.torch_error,
+        "variants": {name: asdict(timings[name]) | described(c) for name, c in ready.items()},
+        "failed": failed,
+    }
+
+
+def sized(shape: Shape, probe: torch.Tensor) -> torch.Tensor:
+    """A q of the shape's sizes, for planning; what it holds does not matter."""
+    H_kv, G, D = shape.heads
+    return probe.new_empty(H_kv, shape.num_samples, G, D)
+
+
+def described(checked: Checked) -> Line:
+    return {
+        "plan_seconds": checked.plan_seconds,
+        "relative_error": checked.error,
+        "l2_times": round(checked.l2_times, 2),
+    }
+
+
+def key(line: Line) -> Shape:
+    return Shape(line["model"], line["num_samples"], line["prefix_len"], line["suffix_len"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = read_options("attention_peers", __doc__.partition("\n")[0], arguments)
+    lines = read_lines(options.out)
+    done = {key(line) for line in lines if line["kind"] == "attention"}
+    lost = {(line["shape"], line["variant"]) for line in lines if line["kind"] == "lost"}
+    record = Record(options)
+    ceilings = measure_ceilings(record)
+    for shape in all_shapes(options.quick):
+        if record.out_of_time():
+            break
+        if shape not in done:
+            record.add("attention", **measure(shape, ceilings, record, lost))
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
