@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ import torch
 from benchmarks.gpu.ceilings import measure_ceilings
 from benchmarks.gpu.flashinfer_peers import WAYS, FlashInfer
 from benchmarks.gpu.floors import Ceilings, attention_floor
-from benchmarks.gpu.ours import our_variants
+from benchmarks.gpu.ours import our_variants, to_slabs
 from benchmarks.gpu.record import (
     DeviceLostError,
     Line,
@@ -44,7 +45,6 @@ from benchmarks.gpu.variants import Variant
 
 DTYPE = torch.bfloat16
 WRONG = 4.0  # times torch's own error in the same dtype: not worth timing
-WRITTEN_TWICE = 2  # a set exists as made and as stored, for a while
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Truth:
 
     def __init__(self, shape: Shape) -> None:
         inputs = make_inputs(shape, 0, "cuda", DTYPE)
+        self.packed_q = to_slabs(shape, inputs).q
         self.rows = checked_rows(shape.num_samples)
         self.want = attention(shape, inputs, self.rows, torch.float32)
         self.torch_error = relative_error(attention(shape, inputs, self.rows, DTYPE), self.want)
@@ -74,12 +75,11 @@ def peers() -> list[Variant]:
 def prepare(shape: Shape, variant: Variant, truth: Truth, l2_bytes: int) -> Checked:
     """Raises: ValueError when it is wrong or cannot do the shape."""
     size = variant.bytes_of_set(shape)
-    why = variant.why_not(shape)
-    if why is None:
-        why = why_too_large(WRITTEN_TWICE * size if size < l2_bytes else size)
+    count = sets_for(size, l2_bytes)
+    made_and_stored = count * (shape.shared_bytes + size)
+    why = variant.why_not(shape) or why_too_large(made_and_stored)
     if why is not None:
         raise ValueError(why)
-    count = sets_for(size, l2_bytes)
     sets = [make_inputs(shape, i, "cuda", DTYPE) for i in range(count)]
     prepared = variant.prepare(shape, sets)
     del sets
@@ -101,13 +101,12 @@ def measure(
     l2_bytes = torch.cuda.get_device_properties(0).L2_cache_size
     ready: dict[str, Checked] = {}
     failed: dict[str, str] = {}
-    probe = torch.empty(0, shape.num_samples, 0, 0, dtype=DTYPE, device="cuda")
-    for variant in [*our_variants(shape, sized(shape, probe)), *peers()]:
+    for variant in [*our_variants(shape, truth.packed_q), *peers()]:
         if (str(shape), variant.name) in lost:
             failed[variant.name] = "broke the CUDA context"
             continue
         try:
-            found, why = attempt(lambda v=variant: prepare(shape, v, truth, l2_bytes))
+            found, why = attempt(partial(prepare, shape, variant, truth, l2_bytes))
         except DeviceLostError as error:
             lose_device(record, error, shape=str(shape), variant=variant.name)
         if found is None:
@@ -125,12 +124,6 @@ def measure(
         "variants": {name: asdict(timings[name]) | described(c) for name, c in ready.items()},
         "failed": failed,
     }
-
-
-def sized(shape: Shape, probe: torch.Tensor) -> torch.Tensor:
-    """A q of the shape's sizes, for planning; what it holds does not matter."""
-    H_kv, G, D = shape.heads
-    return probe.new_empty(H_kv, shape.num_samples, G, D)
 
 
 def described(checked: Checked) -> Line:

@@ -133,7 +133,7 @@ def prefix_jobs(quick: bool) -> Iterator[Job]:
     for model in HEADS:
         for prefix_len in PREFIX_LENGTHS[: 1 if quick else None]:
             shape = Shape(model, PREFIX_SAMPLES, prefix_len)
-            probe = torch.empty(1, dtype=DTYPE, device="cuda")
+            probe = make_inputs(Shape(model, 1, 1, 1), 0, "cuda", DTYPE).q
             for backend in BACKENDS:
                 variants = [SlabAttention(backend)]
                 if variants[0].why_not(shape) is None:

@@ -94,13 +94,13 @@ class Flex:
         assert S == BLOCK
         starts = torch.arange(0, k * G, BLOCK)
         first, last = starts // G, (starts + BLOCK - 1).clamp(max=k * G - 1) // G
-        most = int((last - first).max()) + 1
-        own = (P // BLOCK + first[:, None] + torch.arange(most)).clamp(max=P // BLOCK + k - 1)
-        prompt = torch.arange(P // BLOCK).expand(len(starts), -1)
+        blocks = P // BLOCK + k  # torch takes the width of the lists for their number
+        own = (P // BLOCK + first[:, None] + torch.arange(blocks)).clamp(max=blocks - 1)
+        prompt = torch.arange(blocks).expand(len(starts), -1)
         counts = (last - first + 1, torch.full_like(first, P // BLOCK))
         partial_blocks, full_blocks = (
-            (count.int()[None, None].to(device), blocks.int()[None, None].contiguous().to(device))
-            for count, blocks in zip(counts, (own, prompt), strict=True)
+            (count.int()[None, None].to(device), listed.int()[None, None].contiguous().to(device))
+            for count, listed in zip(counts, (own, prompt), strict=True)
         )
 
         def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
