@@ -104,13 +104,14 @@ print(*(f"tests/ops/test_{name}.py" for name, op in OPS.items() if {"cuda", "tri
 # Every backend on real tensors; a GPU backend that cannot run is a failure, not a skip. QUICK leaves
 # out what tests kernels without a GPU: emulation, and machine code.
 stage_test() {
-  local paths=(tests/kernels) without=()
+  local paths=(tests/kernels) without=() workers=()
   compgen -G 'tests/engine/test_device*.py' >/dev/null && paths+=(tests/engine/test_device*.py)
   [[ $QUICK ]] && without=(--ignore-glob='*cuda_on_cpu*' --ignore-glob='*compile*'
     --ignore-glob='*cuda_build*' --ignore-glob='*test_cuda_attention*')
+  python3 -c 'import xdist' 2>/dev/null && workers=(-n 8)
   # shellcheck disable=SC2046 # one path to a word
   T2_REQUIRE=torch,cpp,cuda,triton timeout --signal=INT "$LIMIT" python3 -m pytest -q --maxfail=60 \
-    "${without[@]}" $(operation_tests) "${paths[@]}" 2>&1 | tee "$OUT/tests.txt"
+    "${workers[@]}" "${without[@]}" $(operation_tests) "${paths[@]}" 2>&1 | tee "$OUT/tests.txt"
 }
 
 # Out-of-bounds accesses, then races, of the CUDA kernels, with an allocation of its own per tensor.

@@ -92,7 +92,7 @@ def run_transformers(model: Any, cell: Cell, vocab_size: int, call: int) -> tupl
     from transformers import DynamicCache
 
     torch.manual_seed(call)
-    prompt = torch.tensor([cell.prompt(vocab_size, str(call))], device="cuda")
+    prompt = torch.tensor([cell.prompt(vocab_size, str(call))], device=model.device)
     began = time.perf_counter()
     with torch.inference_mode():
         cache = DynamicCache(config=model.config)

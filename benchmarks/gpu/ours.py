@@ -103,27 +103,26 @@ class SlabAttention:
 
 
 def tiles_of(choice: PrefixChoice) -> str:
-    tiles = f"{choice.tile_rows}x{choice.tile_keys}"
-    return f"{choice.kernel} {tiles} w{choice.num_warps} s{choice.num_stages}"
+    tiles = f"{choice.kernel} {choice.tile_rows}x{choice.tile_keys}"
+    if choice.backend == "cuda":  # whose kernels have their warps and stages built in
+        return tiles
+    return f"{tiles} w{choice.num_warps} s{choice.num_stages}"
 
 
 def choices_for(shape: Shape, backend: str, q: Tensor) -> list[PrefixChoice]:
-    """Every row of the table that fits; the table itself takes the first."""
+    """Rows of the table that can do the shape, whether or not it would take them for it."""
     _, G, D = shape.heads
-    capability = device_of(q).capability
-    found: list[PrefixChoice] = []
+    found: dict[str, PrefixChoice] = {}
     for choice in PREFIX_CHOICES:
-        fits = (
+        if (
             choice.backend == backend
-            and choice.capability <= capability
-            and (choice.kernel != "wgmma" or capability // 10 == 9)
+            and choice.capability <= device_of(q).capability
             and choice.element_size == q.element_size()
             and choice.max_head_dim >= D
             and choice.max_queries >= G * shape.num_samples
-        )
-        if fits and tiles_of(choice) not in map(tiles_of, found):
-            found.append(choice)
-    return found
+        ):
+            found.setdefault(tiles_of(choice), choice)
+    return list(found.values())
 
 
 def our_variants(shape: Shape, q: Tensor) -> list[SlabAttention]:
@@ -136,7 +135,8 @@ def our_variants(shape: Shape, q: Tensor) -> list[SlabAttention]:
             continue
         plan = ours.plan(shape, q)
         if len(plan.items):
-            others = (c for c in choices_for(shape, backend, q) if c != plan.choice)
+            own = tiles_of(plan.choice)
+            others = (c for c in choices_for(shape, backend, q) if tiles_of(c) != own)
             found += [SlabAttention(backend, choice) for choice in others]
     return found
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -168,6 +169,34 @@ def test_models_are_written_in_bfloat16_and_read_by_us(name, tmp_path, monkeypat
     cell = Cell(20, 3, 4)
     prefill_seconds, decode_seconds = decode.run_t2(llm, cell, 512, 0)
     assert min(prefill_seconds, decode_seconds) > 0
+
+
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated")
+def test_transformers_decodes_the_same_files(tmp_path, monkeypatch):
+    import transformers
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    model = transformers.AutoModelForCausalLM.from_pretrained(write_model("5M", tmp_path))
+    found = decode.timed(partial(decode.run_transformers, model, Cell(20, 3, 4), 8192, 0))
+    assert min(found.prefill_seconds, found.decode_seconds, found.cpu_seconds) > 0
+    assert found.seconds >= found.prefill_seconds + found.decode_seconds
+
+
+@needs_no_gpu
+def test_decoding_says_why_it_has_no_number(pretend, monkeypatch, tmp_path):
+    monkeypatch.setattr(decode, "read_options", options_of)
+    monkeypatch.setattr(decode, "measure_ceilings", lambda _: H200)
+    monkeypatch.setattr(decode, "write_model", lambda name: write_model(name, tmp_path))
+    monkeypatch.setattr(decode, "RUNS", (("5M", 4, 16),))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(decode, "samples_that_fit", lambda model, cell: 2)
+    out = tmp_path / "out.jsonl"
+    decode.main([str(out)])
+    lines = read_lines(out)
+    assert [line.get("engine") for line in lines] == [None, *decode.ENGINES]
+    assert all(line["failed"] for line in lines)
+    decode.main([str(out)])
+    assert read_lines(out) == lines
 
 
 def test_figures_are_medians():

@@ -49,6 +49,13 @@ def test_other_tiles_than_the_tables_and_other_peers_do_not_count():
     assert speedup(made.attention(seconds | {"flashinfer a": 3e-5, "flashinfer b": 9e-5})) == 1.5
 
 
+def test_the_best_tiles_of_each_shape_count_for_a_prefix_kernel():
+    lines = [made.prefix(1e12), made.prefix(351e12, variant="t2 triton dot 128x64 w8 s3")]
+    assert word(lines, "prefix kernel, triton, head_dim 128") == "met"
+    lines.append(made.prefix(1e12, prefix_len=8192))
+    assert word(lines, "prefix kernel, triton, head_dim 128") == "missed"
+
+
 def test_a_line_that_failed_is_no_measurement():
     line = made.prefix(1.0) | {"failed": "ValueError: wrong"}
     assert word([line], "prefix kernel, triton, head_dim 128") == "not measured"
@@ -61,7 +68,7 @@ def test_every_section_has_its_numbers():
         made.attention(
             {
                 "t2 cuda": 12e-6,
-                "t2 cuda wgmma 128x128 w12 s2": 11e-6,
+                "t2 cuda wgmma128 128x128": 11e-6,
                 "flashinfer cascade fa2": 24e-6,
             }
         ),
@@ -78,7 +85,7 @@ def test_every_section_has_its_numbers():
     text = table.render(lines)
     rows = [
         "| NVIDIA H200 | 4.30 | 790 | 2.11.0 |",
-        "| Qwen3-0.6B, 64, 2048 | 10.0 | - | 12.0 | 11.0 (cuda wgmma 128x128 w12 s2) | 24.0 |",
+        "| Qwen3-0.6B, 64, 2048 | 10.0 | - | 12.0 | 11.0 (cuda wgmma128 128x128) | 24.0 |",
         "| 2.00x |",
         "| t2 triton | dot 64x64 w8 s2 | 30.0 | 400 |",
         "| cuda | 100.0 | 3.87 | 90% |",
