@@ -27,14 +27,21 @@ WAYS = ("cascade fa2", "cascade auto", "decode fa2", "decode auto")
 
 @dataclass(frozen=True)
 class FlashInfer:
+    """compiled: the head_dims whose modules are there; None compiles them when they are needed."""
+
     way: str
+    compiled: frozenset[int] | None = None
 
     @property
     def name(self) -> str:
         return f"flashinfer {self.way}"
 
     def why_not(self, shape: Shape) -> str | None:
-        return None if importlib.util.find_spec("flashinfer") else "flashinfer is not installed"
+        if importlib.util.find_spec("flashinfer") is None:
+            return "flashinfer is not installed"
+        if self.compiled is not None and shape.heads[2] not in self.compiled:
+            return "warm_peers did not get its modules compiled"
+        return None
 
     def bytes_of_set(self, shape: Shape) -> int:
         return shape.shared_bytes

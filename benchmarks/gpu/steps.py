@@ -23,6 +23,7 @@ from tests.cases import Case
 from tests.slab_cases import ROPE_APPEND_AT_SCALE, STEP_UPDATE_AT_SCALE, RopeAppendCase
 
 BACKENDS = ("triton", "cuda")
+DEVICE = "cuda"
 DTYPE = torch.bfloat16
 MODELS = ("5M", "Qwen2.5-0.5B", "Qwen3-0.6B", "Llama-3.2-1B")
 ROWS = 1024
@@ -47,31 +48,31 @@ class StepOp:
 
 
 def norm_inputs(hidden: int, index: int) -> Inputs:
-    g = torch.Generator("cuda").manual_seed(index)
-    x = torch.randn(ROWS, hidden, generator=g, device="cuda", dtype=DTYPE)
-    return x, torch.randn(hidden, generator=g, device="cuda", dtype=DTYPE), 1e-5
+    g = torch.Generator(DEVICE).manual_seed(index)
+    x = torch.randn(ROWS, hidden, generator=g, device=DEVICE, dtype=DTYPE)
+    return x, torch.randn(hidden, generator=g, device=DEVICE, dtype=DTYPE), 1e-5
 
 
 def gate_inputs(inner: int, index: int) -> Inputs:
-    g = torch.Generator("cuda").manual_seed(index)
-    return (torch.randn(ROWS, 2 * inner, generator=g, device="cuda", dtype=DTYPE),)
+    g = torch.Generator(DEVICE).manual_seed(index)
+    return (torch.randn(ROWS, 2 * inner, generator=g, device=DEVICE, dtype=DTYPE),)
 
 
 def draw_inputs(vocab: int, top_k: int, top_p: float, index: int) -> Inputs:
-    g = torch.Generator("cuda").manual_seed(index)
-    logits = 3 * torch.randn(ROWS, vocab, generator=g, device="cuda", dtype=DTYPE)
+    g = torch.Generator(DEVICE).manual_seed(index)
+    logits = 3 * torch.randn(ROWS, vocab, generator=g, device=DEVICE, dtype=DTYPE)
 
     def every(value: float, dtype: torch.dtype) -> Tensor:
-        return torch.full((ROWS,), value, dtype=dtype, device="cuda")
+        return torch.full((ROWS,), value, dtype=dtype, device=DEVICE)
 
     filters = every(top_k, torch.int64), every(top_p, torch.float32), every(0, torch.float32)
-    uniform = torch.rand(ROWS, generator=g, device="cuda", dtype=torch.float64)
+    uniform = torch.rand(ROWS, generator=g, device=DEVICE, dtype=torch.float64)
     return (logits, every(1, torch.float32), *filters, uniform)
 
 
 def case_inputs(case: Case, name: str, index: int) -> Inputs:
     """The contract's own case, floating-point tensors in DTYPE but those that stay wide."""
-    inputs = list(case.inputs("cuda"))
+    inputs = list(case.inputs(DEVICE))
     wide = FLOAT32_INPUTS.get(name, ())
     if name == "step_update":  # a row that ended would be no work for the calls after
         inputs[ALIVE] = torch.ones_like(inputs[ALIVE])

@@ -123,7 +123,7 @@ class Wrong(Sdpa):
 def test_attention_is_checked_timed_and_not_done_again(pretend, monkeypatch, tmp_path):
     shapes = [Shape("Qwen2.5-0.5B", 8, 128, 16), Shape("Qwen3-0.6B", 8, 128, 16)]
     monkeypatch.setattr(attention_peers, "all_shapes", lambda quick: shapes)
-    monkeypatch.setattr(attention_peers, "peers", lambda: [Sdpa(), Wrong()])
+    monkeypatch.setattr(attention_peers, "peers", lambda warmed: [Sdpa(), Wrong()])
     out = tmp_path / "out.jsonl"
     lost = {"kind": "lost", "shape": str(shapes[1]), "variant": "wrong", "why": "illegal address"}
     out.write_text(json.dumps(lost) + "\n")
@@ -138,6 +138,25 @@ def test_attention_is_checked_timed_and_not_done_again(pretend, monkeypatch, tmp
     assert {"t2 triton", "t2 cuda"} <= set(first["failed"])
     attention_peers.main([str(out)])
     assert len(read_lines(out)) == 3
+
+
+def test_a_peer_that_was_not_compiled_in_time_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    shape, warmed = Shape("Qwen3-0.6B", 8, 128), tmp_path / "warm_peers.jsonl"
+
+    def reasons():
+        found = attention_peers.peers(warmed)
+        return {peer.way: peer.why_not(shape) for peer in found if hasattr(peer, "way")}
+
+    assert set(reasons().values()) == {None}
+    lines = [
+        {"kind": "peer", "way": "cascade fa2", "model": "Qwen3-0.6B", "relative_error": 1e-3},
+        {"kind": "peer", "way": "decode fa2", "model": "Qwen3-0.6B", "failed": "nvcc"},
+        {"kind": "peer", "way": "decode auto", "model": "Qwen2.5-0.5B", "relative_error": 1e-3},
+    ]
+    warmed.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    late = [way for way, why in reasons().items() if why]
+    assert late == ["cascade auto", "decode fa2", "decode auto"]
 
 
 def test_kernels_say_why_they_have_no_number(pretend, monkeypatch, tmp_path):

@@ -102,9 +102,9 @@ def test_the_first_stage_builds_and_the_next_does_not(copy):
 def test_a_broken_device_is_a_new_process_and_a_failed_stage_does_not_end_the_others(copy):
     done, calls = copy("kernels", "decode", "anchors", QUICK="1")
     assert programs(calls) == ["kernels", *["decode"] * 3, "ceilings", "warm_peers"]
-    assert all(
-        "--quick" in line and "--seconds 100" in line for line in calls if "benchmarks" in line
-    )
+    for line in (line for line in calls if "benchmarks" in line):
+        limit = 220 if "warm" in line else 100
+        assert limit - 10 < int(re.search(r"--seconds (\d+) --quick", line).group(1)) <= limit
     assert done.returncode == 1
     assert done.stderr.endswith("gpu_run.sh: failed: kernels\n")
 
