@@ -9,6 +9,7 @@ import pytest
 from benchmarks.gpu import table
 from benchmarks.gpu.bars import Point, speedup, verdict, verdicts
 from benchmarks.gpu.record import read_lines
+from benchmarks.gpu.shapes import all_shapes
 from tests.benchmarks import gpu_records as made
 
 WORDS = {
@@ -33,7 +34,8 @@ def word(lines, bar):
 
 @pytest.mark.parametrize("bar", WORDS)
 def test_a_bar_is_met_missed_or_not_measured(bar):
-    assert word(WORDS[bar](1.01), bar) == "met"
+    over_all_shapes = bar in ("attention: faster", "attention: 1.3x")
+    assert word(WORDS[bar](1.01), bar) == ("met so far" if over_all_shapes else "met")
     assert word(WORDS[bar](0.99), bar) == "missed"
     assert word([], bar) == "not measured"
 
@@ -47,6 +49,15 @@ def test_other_tiles_than_the_tables_and_other_peers_do_not_count():
     seconds = {"t2 triton": 2e-5, "t2 triton dot 64x64 w4 s3": 1e-6, "torch sdpa": 1e-6}
     assert speedup(made.attention(seconds)) is None
     assert speedup(made.attention(seconds | {"flashinfer a": 3e-5, "flashinfer b": 9e-5})) == 1.5
+
+
+def test_a_bar_of_every_shape_is_met_by_every_shape_only():
+    seconds = {"t2 cuda": 1e-5, "flashinfer a": 2e-5}
+    lines = [made.attention(seconds, **vars(shape)) for shape in all_shapes(False)]
+    assert word(lines, "attention: faster") == "met"
+    assert word(lines, "attention: 1.3x") == "met"
+    assert word(lines[:-1], "attention: faster") == "met so far"
+    assert "beside 1 of its 4 ways" in table.render(lines)
 
 
 def test_the_best_tiles_of_each_shape_count_for_a_prefix_kernel():
