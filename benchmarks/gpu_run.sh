@@ -40,6 +40,11 @@ export FLASHINFER_WORKSPACE_BASE=$PWD/build # what it compiles is kept
 CAPABILITY=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1)
 export FLASHINFER_CUDA_ARCH_LIST=${CAPABILITY/#9.0/9.0a}
 
+# within SECONDS COMMAND...
+within() {
+  timeout --signal=INT --kill-after=10 "$@"
+}
+
 pip_install() {
   python3 -m pip install --quiet --no-index --no-deps --target "$SITE" "$@"
 }
@@ -53,7 +58,8 @@ needs = {
     "tokenizers": "loading a model", "safetensors": "loading a model",
     "jinja2": "LLM.chat", "scipy": "t2engine.laws", "typer": "the t2 command",
     "rich": "the t2 command", "transformers": "test, decode", "pytest": "test, sanitize",
-    "pytest_benchmark": "test", "hypothesis": "test", "pybind11": "build", "flashinfer": "attention",
+    "pytest_benchmark": "test", "hypothesis": "test", "pybind11": "build",
+    "flashinfer": "attention",
 }
 for name, use in needs.items():
     if importlib.util.find_spec(name) is None:
@@ -77,17 +83,19 @@ stage_build() {
     pip_install "$CARRY"/*.whl || echo "gpu_run.sh: the wheels of $CARRY were not installed" >&2
   fi
   describe_machine 2>&1 | tee "$OUT/machine.txt"
-  T2_CUDA=ON timeout --signal=INT --kill-after=10 590 python3 -m pip install --quiet --no-index --no-deps \
-    --no-build-isolation --upgrade --target "$SITE" . 2>&1 | tee "$OUT/build.txt" && touch "$SITE/.built"
+  T2_CUDA=ON within 590 python3 -m pip install --quiet --no-index --no-deps \
+    --no-build-isolation --upgrade --target "$SITE" . 2>&1 | tee "$OUT/build.txt" &&
+    touch "$SITE/.built"
 }
 
-# Exit code 3 is a process whose CUDA context a kernel broke: the record says which, a new one goes on.
+# Exit code 3 is a process whose CUDA context a kernel broke: the record says which, and a new one
+# goes on.
 measure() {
   local name=$1 began=$SECONDS left code
   for _ in 1 2 3 4 5 6; do
     left=$((LIMIT - (SECONDS - began)))
     ((left > 20)) || return 0
-    timeout --signal=INT --kill-after=10 "$left" python3 -m "benchmarks.gpu.$name" --out "$OUT/$name.jsonl" \
+    within "$left" python3 -m "benchmarks.gpu.$name" --out "$OUT/$name.jsonl" \
       --seconds "$((left - 20))" ${QUICK:+--quick} 2>&1 | tee -a "$OUT/log.txt"
     code=$?
     ((code == 3)) || return "$code"
@@ -98,11 +106,12 @@ measure() {
 # The tests of operations that have a backend for GPUs.
 operation_tests() {
   python3 -c 'from t2engine.ops import OPS
-print(*(f"tests/ops/test_{name}.py" for name, op in OPS.items() if {"cuda", "triton"} & set(op.native)))'
+names = [name for name, op in OPS.items() if {"cuda", "triton"} & set(op.native)]
+print(*(f"tests/ops/test_{name}.py" for name in names))'
 }
 
-# Every backend on real tensors; a GPU backend that cannot run is a failure, not a skip. QUICK leaves
-# out what tests kernels without a GPU: emulation, and machine code.
+# Every backend on real tensors; a GPU backend that cannot run is a failure, not a skip. QUICK
+# leaves out what tests kernels without a GPU: emulation, and machine code.
 stage_test() {
   local paths=(tests/kernels) without=() workers=()
   compgen -G 'tests/engine/test_device*.py' >/dev/null && paths+=(tests/engine/test_device*.py)
@@ -110,7 +119,7 @@ stage_test() {
     --ignore-glob='*cuda_build*' --ignore-glob='*test_cuda_attention*')
   python3 -c 'import xdist' 2>/dev/null && workers=(-n 8)
   # shellcheck disable=SC2046 # one path to a word
-  T2_REQUIRE=torch,cpp,cuda,triton timeout --signal=INT --kill-after=10 "$LIMIT" python3 -m pytest -q --maxfail=60 \
+  T2_REQUIRE=torch,cpp,cuda,triton within "$LIMIT" python3 -m pytest -q --maxfail=60 \
     "${workers[@]}" "${without[@]}" $(operation_tests) "${paths[@]}" 2>&1 | tee "$OUT/tests.txt"
 }
 
@@ -119,7 +128,7 @@ stage_sanitize() {
   local failed=0 tool
   for tool in memcheck racecheck; do
     # shellcheck disable=SC2046
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout --signal=INT --kill-after=10 $((LIMIT / 2)) compute-sanitizer \
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 within $((LIMIT / 2)) compute-sanitizer \
       --tool "$tool" --error-exitcode 1 --target-processes all python3 -m pytest -q \
       $(operation_tests) -k 'cuda and test_backend_matches_reference' 2>&1 |
       tee "$OUT/$tool.txt" || failed=1

@@ -1,9 +1,9 @@
 """What the GPU half must reach on an H200, and whether a record says that it does.
 
-A bar is met, missed, or not measured; over many shapes it is missed where one of them misses, met so
-far where some were not measured, and it
-names the worst. A prefix kernel is held to its bar with the best tiles there are; whole attention
-as a user gets it, with the table's choice in the faster backend.
+A bar is met, missed, or not measured. Over many shapes it is missed where one of them misses, met
+so far where some were not measured, and it names the worst. A prefix kernel is held to its bar with
+the best tiles there are; whole attention as a user gets it, with the table's choice in the faster
+backend.
 """
 
 from __future__ import annotations
