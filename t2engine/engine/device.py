@@ -7,6 +7,7 @@ whatever a request asks. `device_run.py` is the loop that does not wait for the 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from t2engine.engine.slabs import SLAB_STEPS, ring_for
 from t2engine.engine.slots import Slots
 from t2engine.model.device_model import DeviceModel
 from t2engine.ops import SHARING_BLOCK
+
+if TYPE_CHECKING:
+    from t2engine.engine.device_stage import DeviceStage
 
 DEVICE_CHUNK_TOKENS = 2048  # prompt tokens that go through the layers at once
 FIRST_LOGITS = 1 << 26  # of samples that draw their first tokens together
@@ -40,6 +44,7 @@ class DeviceRuntime:
     ) -> None:
         self.model = model
         self.slab_steps, self.steps_ahead = slab_steps, steps_ahead
+        self.idle: DeviceStage | None = None  # what the last call left
         # Pieces that part where segments may, so that a token's company is always the same.
         self.chunk_tokens = SHARING_BLOCK if model.invariant else DEVICE_CHUNK_TOKENS
 
@@ -47,13 +52,14 @@ class DeviceRuntime:
         self.model.reserve(length)
 
     def available_bytes(self) -> int:
-        """For all but the weights, which are there."""
+        """For all but the weights, which are there; what the last call left can be taken back."""
+        idle = self.idle.nbytes if self.idle is not None else 0
         if self.model.device.type != "cuda":
-            return int(available_bytes() * SHARE_OF_AVAILABLE)
+            return int((available_bytes() + idle) * SHARE_OF_AVAILABLE)
         free, _ = torch.cuda.mem_get_info(self.model.device)
         held = torch.cuda.memory_reserved(self.model.device)
         used = torch.cuda.memory_allocated(self.model.device)
-        return int((free + held - used) * SHARE_OF_AVAILABLE)
+        return int((free + held - used + idle) * SHARE_OF_AVAILABLE)
 
     def room_of_steps(self, num_steps: int) -> int:
         """Columns of a slot for so many steps: whole slabs, wherever the steps begin."""

@@ -82,6 +82,11 @@ class DeviceRows:
             row_chunk=self.row_chunk[: self.ring * R].view(self.ring, R),
         )
 
+    def clear(self) -> None:
+        """Nothing lives."""
+        for name, value in (("alive", 0), ("first", 0), ("last", -1)):
+            self.columns[name].fill_(value)
+
     def rearrange(self, source: Tensor) -> None:
         """New row i is what row source[i] was; where that is -1, and after them, nothing lives."""
         stays = source >= 0

@@ -23,25 +23,19 @@ from torch import Tensor
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
 from t2engine.engine.bursts import Burst, copy_out, record_tokens
 from t2engine.engine.device import FIRST_LOGITS, DeviceExecutor, DeviceRuntime
-from t2engine.engine.device_rows import DeviceRows, RowView, to_device
+from t2engine.engine.device_rows import RowView, to_device
+from t2engine.engine.device_stage import bucket, take_stage
 from t2engine.engine.memory import MemoryPlan
 from t2engine.engine.requests import Request
 from t2engine.engine.run import Run, Sample, logits_of
 from t2engine.engine.scheduler import Assignment
 from t2engine.engine.slabs import Slabs
-from t2engine.engine.step_graphs import StepGraphs
 from t2engine.engine.stopping import StopChecker
 from t2engine.model.tokenizer import Tokenizer
 
 BURSTS_AHEAD = 1  # enqueued, and not looked at yet, while the next is
-BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 Ints = npt.NDArray[np.int64]
-
-
-def bucket(rows: int) -> int:
-    """Rows of the recorded step that serves so many."""
-    return next((size for size in BUCKETS if size >= rows), -(-rows // 1024) * 1024)
 
 
 class DeviceRun(Run):
@@ -56,18 +50,13 @@ class DeviceRun(Run):
         requests: Sequence[Request],
         plan: MemoryPlan,
     ) -> None:
-        super().__init__(runtime, tokenizer, requests, plan)
+        self.runtime, self.stage = runtime, take_stage(runtime, plan)
+        super().__init__(runtime, tokenizer, requests, plan, self.stage.executor)
         self.model, self.device = runtime.model, runtime.model.device
         cache = self.executor.cache
         self.steps_ahead = runtime.steps_ahead
-        self.executor.logits_to_host = False
-        capacity = bucket(plan.slots)
-        self.executor.attention.capacity = capacity
-        self.rows = DeviceRows(capacity, cache.ring, cache.slab_steps, self.model.embed)
+        self.rows, self.ends = self.stage.rows, self.stage.prepare(self.slots)
         self.slabs = Slabs(cache.num_chunks, cache.ring, cache.slab_steps)
-        self.graphs = StepGraphs(self.device)
-        ends = (self.slots.end_bounds, self.slots.end_ids)
-        self.ends = (ends[0].to(self.device), ends[1].to(self.device))
         self.now = 0  # the step that comes next
         self.batch: DecodeBatch | None = None
         self.row_slot: Ints = np.zeros(0, np.int64)
@@ -80,6 +69,14 @@ class DeviceRun(Run):
         self.began = time.perf_counter()
 
     def finished(self) -> Iterator[list[Sample]]:
+        try:
+            yield from self.decode()
+        except GeneratorExit:
+            self.runtime.idle = self.stage  # what is under way comes before the next call's work
+            raise
+        self.runtime.idle = self.stage
+
+    def decode(self) -> Iterator[list[Sample]]:
         while True:
             self.start_rows()
             going = self.enqueued < self.most
@@ -171,7 +168,7 @@ class DeviceRun(Run):
         count = int(min(self.steps_ahead, steps_of_slab - at, left.min()))
         view = self.view()
         key = (len(view), self.executor.attention.key)
-        self.graphs.run(key, lambda: self.executor.decode_step(view, self.ends), count)
+        self.stage.graphs.run(key, lambda: self.executor.decode_step(view, self.ends), count)
         tokens = view.drawn_tokens[at : at + count, : len(self.row_slot)]
         padded = len(view) - len(self.row_slot)
         self.send(self.row_samples, tokens, count, self.enqueued.copy(), padded)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from t2engine.engine.batch import DecodeBatch, make_decode_batch
-from t2engine.engine.forward import Runtime, prefill
+from t2engine.engine.forward import Executor, Runtime, prefill
 from t2engine.engine.memory import CHUNK_TOKENS, FIRST_ROWS, MemoryPlan, return_free_memory
 from t2engine.engine.native import NativeExecutor
 from t2engine.engine.prefix_tree import PrefixTree, Segment
@@ -79,12 +79,14 @@ class Run:
         tokenizer: Tokenizer,
         requests: Sequence[Request],
         plan: MemoryPlan,
+        executor: Executor | None = None,
     ) -> None:
+        """executor: None makes one."""
         config = runtime.model.config
         self.tokenizer = tokenizer
         self.threads = runtime.model.threads
         self.logit_rows = plan.logit_rows
-        self.executor = runtime.executor(plan)
+        self.executor = executor or runtime.executor(plan)
         self.chunk_tokens = runtime.chunk_tokens
         tree = PrefixTree(plan.prefix_capacity)
         self.scheduler = Scheduler(group_by_prompt(requests), plan.slots, tree)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from t2engine import LLM, RequestOutput, SamplingParams, metering
 from t2engine.engine import device_run
-from t2engine.engine.device import DeviceExecutor
-from t2engine.engine.device_run import BUCKETS, bucket
+from t2engine.engine.device import DeviceExecutor, DeviceRuntime
+from t2engine.engine.device_rows import DeviceRows
+from t2engine.engine.device_stage import BUCKETS, bucket
 from tests.engine.device_harness import llm_on_device
 from tests.model.tiny import EOS
 
@@ -138,13 +139,13 @@ def test_a_row_is_refilled_without_a_new_arrangement(
     tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arranged = Counter()
-    attention = device_run.DeviceRows.rearrange
+    rearrange = DeviceRows.rearrange
 
     def spy(self: object, source: torch.Tensor) -> None:
         arranged["times"] += 1
-        attention(self, source)
+        rearrange(self, source)
 
-    monkeypatch.setattr(device_run.DeviceRows, "rearrange", spy)
+    monkeypatch.setattr(DeviceRows, "rearrange", spy)
     params = SamplingParams(n=24, seed=1, max_tokens=6, ignore_eos=True)
     llm_on_device(tiny_dir, 8).generate([[7, 8]], params)
     assert arranged["times"] == 1
@@ -174,6 +175,33 @@ def test_the_end_token_is_the_last(tiny_dir: Path) -> None:
     for sample in ended:
         assert sample.token_ids[-1] in ends | {EOS}
         assert not ends & set(sample.token_ids[:-1])
+
+
+def test_the_next_call_decodes_where_the_last_did(tiny_dir: Path, simple: LLM) -> None:
+    """As long as it fits; other end tokens, fewer samples and shorter prompts do."""
+    llm = llm_on_device(tiny_dir, 8)
+    assert isinstance(llm.runtime, DeviceRuntime)
+    stages = []
+    for n, prompt, ends in ((8, 40, (5,)), (3, 20, (7, 8)), (8, 60, ()), (5, 60, (9,))):
+        params = SamplingParams(n=n, seed=3, max_tokens=20, stop_token_ids=ends)
+        prompts = [list(range(3, 3 + prompt))]
+        assert told(llm.generate(prompts, params)) == told(simple.generate(prompts, params))
+        stages.append(llm.runtime.idle)
+    assert stages[0] is stages[1] is not stages[2] is stages[3]
+    assert stages[0].nbytes < stages[2].nbytes
+
+
+def test_calls_side_by_side_do_not_share(tiny_dir: Path, simple: LLM) -> None:
+    llm = llm_on_device(tiny_dir, 8)
+    params = SamplingParams(n=6, seed=3, max_tokens=20)
+    streams = [llm.stream([prompt], params) for prompt in PROMPTS[:2]]
+    got: list[list] = [[], []]
+    for _ in range(6):
+        for i, stream in enumerate(streams):
+            got[i].append(next(stream).output)
+    for i, want in enumerate(simple.generate(PROMPTS[:2], params)):
+        ours = sorted((s.index, s.token_ids) for s in got[i])
+        assert ours == [(s.index, s.token_ids) for s in want.outputs]
 
 
 def test_buckets() -> None:
