@@ -48,7 +48,7 @@ class DeviceStage:
             own.slots >= plan.slots
             and own.prefix_capacity >= plan.prefix_capacity
             and own.suffix_capacity >= plan.suffix_capacity
-            and own.logit_rows == plan.logit_rows
+            and own.logit_rows >= plan.logit_rows
             and executor.cos is runtime.model.cos
         )
 
