@@ -144,6 +144,7 @@ def suffix_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
     PRECISION: tl.constexpr,
+    OWN_STAGES: tl.constexpr,  # of the row's own keys, which wait for their chunk's number
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     kv_head = tl.program_id(1).to(tl.int64)
@@ -164,14 +165,16 @@ def suffix_kernel(
     top = tl.full([BLOCK_H], LOWEST, tl.float32)
     begin = tl.load(row_states_ptr + row)
     end = tl.load(row_states_ptr + row + 1)
-    for index in tl.range(begin, end, loop_unroll_factor=STATES_AHEAD):
-        head = (index * kv_heads + kv_head) * SHARERS  # int64
-        lse = tl.load(lse_ptr + head + sharers, mask=in_heads, other=0.0) * LOG2_E
-        state = load_rows(state_ptr + head * HEAD_DIM + in_row, in_heads, in_dims, NARROW)
-        new_top = tl.maximum(top, lse)
-        weight, decay = tl.exp2(lse - new_top), tl.exp2(top - new_top)
-        acc = acc * decay[:, None] + weight[:, None] * state
-        mass, top = mass * decay + weight, new_top
+    for ahead in range(begin, end, STATES_AHEAD):
+        for index in tl.static_range(STATES_AHEAD):  # one past the end weighs nothing
+            in_states = in_heads & (ahead + index < end)
+            head = ((ahead + index) * kv_heads + kv_head) * SHARERS  # int64
+            lse = tl.load(lse_ptr + head + sharers, mask=in_states, other=float("-inf")) * LOG2_E
+            state = load_rows(state_ptr + head * HEAD_DIM + in_row, in_states, in_dims, NARROW)
+            new_top = tl.maximum(top, lse)
+            weight, decay = tl.exp2(lse - new_top), tl.exp2(top - new_top)
+            acc = acc * decay[:, None] + weight[:, None] * state
+            mass, top = mass * decay + weight, new_top
 
     keys = tl.arange(0, BLOCK_N)
     in_tile = keys[:, None] * HEAD_DIM + dims[None, :]  # [BLOCK_N, BLOCK_D]
@@ -189,7 +192,7 @@ def suffix_kernel(
 
     first = tl.load(first_ptr + row).to(tl.int32)
     last = tl.load(last_ptr + row).to(tl.int32)
-    for step in range(first, last + 1, BLOCK_N):
+    for step in tl.range(first, last + 1, BLOCK_N, num_stages=OWN_STAGES):
         steps = step + keys
         in_keys = steps <= last
         chunks = row_chunk_ptr + (steps // SLAB % ring) * num_rows + row
