@@ -20,7 +20,6 @@ LOG2_E = tl.constexpr(1.4426950408889634)  # scores are kept in base 2, where ex
 LN_2 = tl.constexpr(0.6931471805599453)
 LOWEST = tl.constexpr(-3.4028234e38)  # a finite start: -inf - -inf would be nan
 TILE_BYTES = 8192  # of a tile of keys in the suffix kernel; the values have as many
-STATES_AHEAD = tl.constexpr(4)  # read before the first of them is merged
 
 
 @triton.jit
@@ -104,16 +103,19 @@ def prefix_kernel(
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     mass = tl.zeros([BLOCK_M], tl.float32)
     top = tl.full([BLOCK_M], LOWEST, tl.float32)
-    whole = num_keys // BLOCK_N * BLOCK_N
-    for key in range(0, whole, BLOCK_N):
+    # float32 products keep q in so many registers that two loops do not fit beside it.
+    PEELED: tl.constexpr = q.dtype.primitive_bitwidth == 16
+    whole = num_keys // BLOCK_N * BLOCK_N if PEELED else 0
+    if PEELED:
+        for key in range(0, whole, BLOCK_N):
+            at = base + key * HEAD_DIM
+            k = load_whole(k_ptr + at + in_tile, in_dims, NARROW)
+            v = load_whole(v_ptr + at + in_tile, in_dims, NARROW)
+            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+            acc, mass, top = attend(acc, mass, top, scores, v, log2_scale, PRECISION)
+    for key in tl.range(whole, num_keys, BLOCK_N, num_stages=1 if PEELED else None):
         at = base + key * HEAD_DIM
-        k = load_whole(k_ptr + at + in_tile, in_dims, NARROW)
-        v = load_whole(v_ptr + at + in_tile, in_dims, NARROW)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-        acc, mass, top = attend(acc, mass, top, scores, v, log2_scale, PRECISION)
-    if whole < num_keys:
-        at = base + whole * HEAD_DIM
-        in_keys = whole + keys < num_keys
+        in_keys = key + keys < num_keys
         k = load_rows(k_ptr + at + in_tile, in_keys, in_dims, NARROW)
         v = load_rows(v_ptr + at + in_tile, in_keys, in_dims, NARROW)
         acc, mass, top = attend_some(acc, mass, top, q, k, v, in_keys, log2_scale, PRECISION)
@@ -159,6 +161,8 @@ def suffix_kernel(
     q_ptr += (kv_head * num_rows + row) * SHARERS * HEAD_DIM
     q = load_rows(q_ptr + in_row, in_heads, in_dims, NARROW)
     log2_scale = scale * LOG2_E
+    # States read before the first of them is merged: float32 products leave room for fewer.
+    STATES_AHEAD: tl.constexpr = 4 if q.dtype.primitive_bitwidth == 16 else 2
 
     acc = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
     mass = tl.zeros([BLOCK_H], tl.float32)
@@ -218,8 +222,10 @@ def suffix_keys(head_dim: int, element_size: int) -> int:
 
 
 def suffix_options(head_dim: int) -> dict[str, int]:
-    wide = head_dim > 128
-    return {"num_warps": 8 if wide else 4, "num_stages": 2 if wide else 3}
+    """What asks for its chunk's number first is two loads deep: it takes twice the stages."""
+    stages = 2 if head_dim > 128 else 3
+    warps = 8 if head_dim > 128 else 4
+    return {"num_warps": warps, "num_stages": stages, "OWN_STAGES": 2 * stages - 1}
 
 
 def slab_attention(

@@ -19,21 +19,22 @@ from t2engine.kernels.merge_states import TILE_ELEMENTS, merge_states_kernel
 from t2engine.kernels.slab_attention import (
     block_dims,
     prefix_kernel,
-    suffix_keys,
     suffix_kernel,
+    suffix_keys,
     suffix_options,
 )
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from t2engine.ops._prefix_choices import PREFIX_CHOICES, PrefixChoice
+from t2engine.ops._prefix_choices import ANY, PREFIX_CHOICES, PrefixChoice, choose_prefix
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 INTEGERS = ("num_rows", "prefix_size", "ring")
 FLOAT32 = ("state_ptr", "lse_ptr", "scale")  # whatever the dtype of the rest
 INT32 = ("items_ptr", "row_states_ptr", "row_spans_ptr", "spans_ptr")
 INT64 = ("row_chunk_ptr", "first_ptr", "last_ptr")
-INSTRUCTIONS = ("HGMMA", "HMMA", "FFMA", "LDGSTS", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STL", "LDL")
+INSTRUCTIONS = ("HGMMA", "HMMA", "FFMA", "LDGSTS", "LDGSTS.E.BYPASS.128", "LDGSTS.E.64")
+INSTRUCTIONS += ("LDG.E.128", "STL", "LDL")
 Job = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
@@ -79,7 +80,7 @@ def compile_kernel(
         )
     resources = {key: int(value) for key, value in re.findall(r"\b([A-Z]+):(\d+)", usage)}
     counts = {name: len(re.findall(rf"\b{re.escape(name)}\b", sass)) for name in INSTRUCTIONS}
-    shown = {k: v for k, v in constants.items() if k.startswith(("HEAD_DIM", "BLOCK_M"))}
+    shown = {k: v for k, v in constants.items() if k.startswith(("HEAD_DIM", "BLOCK_M", "BLOCK_N"))}
     return {
         "kernel": kernel.__name__, "arch": arch, "dtype": dtype, **shown,
         "registers": resources["REG"], "stack": resources["STACK"], "local": resources["LOCAL"],
@@ -89,18 +90,21 @@ def compile_kernel(
 
 def prefix(arch: int, dtype: str, head_dim: int, choice: PrefixChoice) -> dict[str, Any]:
     constants = {
-        **heads(head_dim, choice.precision), "BLOCK_M": choice.tile_rows, "BLOCK_N": choice.tile_keys
+        **heads(head_dim, choice.precision),
+        "BLOCK_M": choice.tile_rows, "BLOCK_N": choice.tile_keys,
     }  # fmt: skip
     options = {"num_warps": choice.num_warps, "num_stages": choice.num_stages}
     return compile_kernel(prefix_kernel, arch, dtype, constants, options)
 
 
 def suffix(arch: int, dtype: str, head_dim: int, precision: str) -> dict[str, Any]:
+    options = suffix_options(head_dim)
     constants = {
-        **heads(head_dim, precision), "SLAB": 64, "OWN_STAGES": 5 if head_dim<=128 else 3, "BLOCK_H": 16,
+        **heads(head_dim, precision), "SLAB": 64, "BLOCK_H": 16,
         "BLOCK_N": suffix_keys(head_dim, element_size(dtype)),
+        "OWN_STAGES": options.pop("OWN_STAGES"),
     }  # fmt: skip
-    return compile_kernel(suffix_kernel, arch, dtype, constants, suffix_options(head_dim))
+    return compile_kernel(suffix_kernel, arch, dtype, constants, options)
 
 
 def merge(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:
@@ -121,3 +125,54 @@ def heads(head_dim: int, precision: str) -> dict[str, Any]:
 
 def element_size(dtype: str) -> int:
     return 4 if dtype == "fp32" else 2
+
+
+def prefix_jobs(arch: int, dtype: str) -> list[Job]:
+    """Every choice that this architecture takes, at its widest head; some with masked dimensions."""
+    size = element_size(dtype)
+    found: list[Job] = []
+    for choice in PREFIX_CHOICES:
+        width, queries = choice.max_head_dim, choice.max_queries
+        if choice.backend == "triton" and takes(arch, size, choice):
+            found.append((prefix, (arch, dtype, width, choice)))
+            if (width, queries) == (128, ANY):
+                found.append((prefix, (arch, dtype, 80, choice)))
+    return found
+
+
+def takes(arch: int, size: int, choice: PrefixChoice) -> bool:
+    shape = (choice.max_head_dim, choice.max_queries)
+    return size == choice.element_size and choose_prefix("triton", arch, size, *shape) == choice
+
+
+def suffix_jobs(arch: int, dtype: str) -> list[Job]:
+    """The precision is that of the prefix, whose choice goes to both kernels."""
+    size = element_size(dtype)
+    return [
+        (suffix, (arch, dtype, width, choose_prefix("triton", arch, size, width, 1).precision))
+        for width in (64, 80, 128, 256)
+    ]
+
+
+JOBS: list[Job] = [
+    job
+    for arch, half in ((90, "bf16"), (80, "fp16"))
+    for dtype in (half, "fp32")
+    for job in (*prefix_jobs(arch, dtype), *suffix_jobs(arch, dtype), (merge, (arch, dtype, 128)))
+]
+JOBS += [(suffix, (90, "bf16", 96, "ieee")), (suffix, (90, "fp16", 64, "ieee"))]
+
+
+def run(job: Job) -> dict[str, Any]:
+    function, arguments = job
+    return function(*arguments)
+
+
+def main() -> None:
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for record in pool.map(run, JOBS):
+            print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()
