@@ -171,7 +171,7 @@ def suffix_kernel(
     end = tl.load(row_states_ptr + row + 1)
     for ahead in range(begin, end, STATES_AHEAD):
         for index in tl.static_range(STATES_AHEAD):  # one past the end weighs nothing
-            in_states = in_heads & (ahead + index < end)
+            in_states = sharers < tl.where(ahead + index < end, SHARERS, 0)
             head = ((ahead + index) * kv_heads + kv_head) * SHARERS  # int64
             lse = tl.load(lse_ptr + head + sharers, mask=in_states, other=float("-inf")) * LOG2_E
             state = load_rows(state_ptr + head * HEAD_DIM + in_row, in_states, in_dims, NARROW)

@@ -128,7 +128,7 @@ def element_size(dtype: str) -> int:
 
 
 def prefix_jobs(arch: int, dtype: str) -> list[Job]:
-    """Every choice that this architecture takes, at its widest head; some with masked dimensions."""
+    """Every choice that this architecture takes, at its widest head, and at one that is masked."""
     size = element_size(dtype)
     found: list[Job] = []
     for choice in PREFIX_CHOICES:

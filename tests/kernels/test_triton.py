@@ -11,7 +11,7 @@ from torch import Tensor
 
 from t2engine.ops import merge_states, slab_attention
 from t2engine.ops._attention_plan import AttentionPlan, Device, plan_attention
-from t2engine.ops._prefix_choices import PREFIX_CHOICES
+from t2engine.ops._prefix_choices import PREFIX_CHOICES, choose_prefix
 from t2engine.ops.slab_attention import planned, segments_of
 from tests.backends import assert_close, device_of, map_tensors, require, to_float64, why_not
 from tests.cases import MERGE_STATES
@@ -23,7 +23,7 @@ if torch.cuda.is_available():
 # Half precision rounds the weights and the output; their errors add up to a few of its units.
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 IN_COMPANY = [
-    SlabCase(TWO_LEVELS, 12, 2, 3, 64, 40),
+    SlabCase(TWO_LEVELS, 12, 1, 3, 64, 40),
     SlabCase(((0, 9, 384), (1, 5, 130), (9, 11, 70)), 14, 1, 7, 80, 70),
 ]
 
@@ -61,19 +61,28 @@ def assert_right(inputs: tuple[Any, ...], out: Tensor, sharpness: float = 1.0) -
     assert_close(out, want, atol=max(1.0, sharpness) * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("invariant", [False, True])
+@pytest.mark.parametrize("half", DTYPES[1:], ids=str)
 @pytest.mark.parametrize("case", SLAB_ATTENTION, ids=str)
-def test_slab_attention(case, invariant, dtype, device):
-    """An invariant plan has no spans: the prefix kernel reads the shortest segment too."""
+def test_slab_attention_in_half_precision(case, half, device):
+    inputs = cast(case.inputs(device), half)
+    assert_right(inputs, slab_attention(*inputs, backend="triton"), case.sharpness)
+
+
+@pytest.mark.parametrize("case", SLAB_ATTENTION, ids=str)
+def test_the_prefix_kernel_takes_every_segment(case, dtype, device):
+    """An invariant plan leaves none, however short, to the suffix kernel."""
     inputs = cast(case.inputs(device), dtype)
-    assert_right(inputs, attend(inputs, plan_of(inputs, invariant=invariant)), case.sharpness)
+    plan = plan_of(inputs, invariant=True)
+    assert len(plan.spans) == 0
+    assert_right(inputs, attend(inputs, plan), case.sharpness)
 
 
 @pytest.mark.parametrize("splits", range(1, 9))
 def test_splits_of_the_prefix_change_nothing(splits, dtype, device):
     keys = 128 * splits - 37 * (splits > 1)
     inputs = cast(SlabCase(one_prompt(3, keys), 3, 1, 7, 64, 9).inputs(device), dtype)
-    plan = plan_of(inputs, device=Device(80, 132))
+    choice = choose_prefix("triton", 80, inputs[0].element_size(), 64, 21)
+    plan = plan_of(inputs, device=Device(80, 132), choice=replace(choice, tile_keys=64))
     assert plan.num_states == 3 * splits
     assert_right(inputs, attend(inputs, plan))
 
@@ -103,13 +112,13 @@ def test_items_that_pad_the_list_do_nothing(device):
 def test_an_invariant_row_does_not_depend_on_its_company(case, dtype, device):
     inputs = cast(case.inputs(device), dtype)
     together = attend(inputs, plan_of(inputs, invariant=True))
-    for rows in ([0], [case.rows - 1], [2, 4, 3], list(range(case.rows))):
+    for rows in ([0], [case.rows - 1], [4, 2]):
         alone = case.take(inputs, rows)
         out = attend(alone, plan_of(alone, invariant=True))
         assert torch.equal(out, together[rows])
 
 
-@pytest.mark.parametrize("steps", [1, 7, 16, 45, 1000])
+@pytest.mark.parametrize("steps", [1, 16, 45])
 def test_a_row_does_not_depend_on_the_step_it_began_at(steps, dtype, device):
     """As a row does that took the place of one that ended."""
     inputs = cast(IN_COMPANY[0].inputs(device), dtype)

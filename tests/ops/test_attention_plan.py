@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def columns_of(plan: AttentionPlan, sharers: int) -> Iterator[tuple[list[Span], 
     states = states_of(plan, sharers)
     bounds, spans = plan.row_states.tolist(), plan.spans.tolist()
     assert len(states) == sharers * plan.num_states == sharers * bounds[-1]
-    for row, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for row, (begin, end) in enumerate(pairwise(bounds)):
         each = [[states[row, s, i] for i in range(end - begin)] for s in range(sharers)]
         assert all(own == each[0] for own in each)
         alone = spans[int(plan.row_spans[row]) : int(plan.row_spans[row + 1])]
