@@ -129,6 +129,13 @@ def prefix_kernel(
     tl.store(state_ptr + at, acc / mass[:, None], mask=in_rows[:, None] & in_dims[None, :])
 
 
+@triton.jit
+def chunk_of(row_chunk_ptr, steps, last, row, num_rows, ring, SLAB: tl.constexpr):
+    """The chunks that hold a row's keys of these steps, none of which is read past the last."""
+    at = (steps // SLAB % ring) * num_rows + row
+    return tl.load(row_chunk_ptr + at, mask=steps <= last, other=0).to(tl.int32)
+
+
 @triton.jit(do_not_specialize=["prefix_size", "ring"])
 def suffix_kernel(
     out_ptr,  # [R, H, D]  written
@@ -146,7 +153,6 @@ def suffix_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
     PRECISION: tl.constexpr,
-    OWN_STAGES: tl.constexpr,  # of the row's own keys, which wait for their chunk's number
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     kv_head = tl.program_id(1).to(tl.int64)
@@ -161,8 +167,8 @@ def suffix_kernel(
     q_ptr += (kv_head * num_rows + row) * SHARERS * HEAD_DIM
     q = load_rows(q_ptr + in_row, in_heads, in_dims, NARROW)
     log2_scale = scale * LOG2_E
-    # States read before the first of them is merged: float32 products leave room for fewer.
-    STATES_AHEAD: tl.constexpr = 4 if q.dtype.primitive_bitwidth == 16 else 2
+    # States read before the first of them is merged: wide products leave room for fewer.
+    STATES_AHEAD: tl.constexpr = 4 if BLOCK_D * q.dtype.primitive_bitwidth <= 2048 else 2
 
     acc = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
     mass = tl.zeros([BLOCK_H], tl.float32)
@@ -196,13 +202,16 @@ def suffix_kernel(
 
     first = tl.load(first_ptr + row).to(tl.int32)
     last = tl.load(last_ptr + row).to(tl.int32)
-    for step in tl.range(first, last + 1, BLOCK_N, num_stages=OWN_STAGES):
+    # A block of keys may lie in several chunks; their numbers are asked for a block ahead.
+    chunk = chunk_of(row_chunk_ptr, first + keys, last, row, num_rows, ring, SLAB)
+    for step in range(first, last + 1, BLOCK_N):
         steps = step + keys
         in_keys = steps <= last
-        chunks = row_chunk_ptr + (steps // SLAB % ring) * num_rows + row
-        chunk = tl.load(chunks, mask=in_keys, other=0)  # [BLOCK_N]
-        at = ((chunk * kv_heads + kv_head) * SLAB + steps % SLAB) * HEAD_DIM
+        at = (
+            (chunk.to(tl.int64) * kv_heads + kv_head) * SLAB + steps % SLAB
+        ) * HEAD_DIM  # [BLOCK_N]
         at = at[:, None] + dims[None, :]
+        chunk = chunk_of(row_chunk_ptr, steps + BLOCK_N, last, row, num_rows, ring, SLAB)
         k = load_rows(slab_k_ptr + at, in_keys, in_dims, NARROW)
         v = load_rows(slab_v_ptr + at, in_keys, in_dims, NARROW)
         acc, mass, top = attend_some(acc, mass, top, q, k, v, in_keys, log2_scale, PRECISION)
@@ -222,10 +231,8 @@ def suffix_keys(head_dim: int, element_size: int) -> int:
 
 
 def suffix_options(head_dim: int) -> dict[str, int]:
-    """What asks for its chunk's number first is two loads deep: it takes twice the stages."""
-    stages = 2 if head_dim > 128 else 3
-    warps = 8 if head_dim > 128 else 4
-    return {"num_warps": warps, "num_stages": stages, "OWN_STAGES": 2 * stages - 1}
+    wide = head_dim > 128
+    return {"num_warps": 8 if wide else 4, "num_stages": 2 if wide else 3}
 
 
 def slab_attention(

@@ -33,8 +33,7 @@ INTEGERS = ("num_rows", "prefix_size", "ring")
 FLOAT32 = ("state_ptr", "lse_ptr", "scale")  # whatever the dtype of the rest
 INT32 = ("items_ptr", "row_states_ptr", "row_spans_ptr", "spans_ptr")
 INT64 = ("row_chunk_ptr", "first_ptr", "last_ptr")
-INSTRUCTIONS = ("HGMMA", "HMMA", "FFMA", "LDGSTS", "LDGSTS.E.BYPASS.128", "LDGSTS.E.64")
-INSTRUCTIONS += ("LDG.E.128", "STL", "LDL")
+INSTRUCTIONS = ("HGMMA", "HMMA", "FFMA", "LDGSTS", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STL", "LDL")
 Job = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
@@ -98,13 +97,11 @@ def prefix(arch: int, dtype: str, head_dim: int, choice: PrefixChoice) -> dict[s
 
 
 def suffix(arch: int, dtype: str, head_dim: int, precision: str) -> dict[str, Any]:
-    options = suffix_options(head_dim)
     constants = {
         **heads(head_dim, precision), "SLAB": 64, "BLOCK_H": 16,
         "BLOCK_N": suffix_keys(head_dim, element_size(dtype)),
-        "OWN_STAGES": options.pop("OWN_STAGES"),
     }  # fmt: skip
-    return compile_kernel(suffix_kernel, arch, dtype, constants, options)
+    return compile_kernel(suffix_kernel, arch, dtype, constants, suffix_options(head_dim))
 
 
 def merge(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:

@@ -98,19 +98,11 @@ def test_prefix_kernel_uses_tensor_cores(compiled):
 
 
 def test_keys_and_values_are_copied_16_bytes_at_a_time(compiled):
-    """In every width that is a multiple of 8, masked or not.
-
-    The numbers of chunks are copied too, 8 bytes each. The prefix kernel's last, partial tile is
-    read into registers.
-    """
-    for record in select(compiled, kernel="prefix_kernel"):
-        code = record["instructions"]
-        assert code["LDGSTS"] == code["LDGSTS.E.BYPASS.128"] > 0, record
-        assert record["dtype"] == "fp32" or code["LDG.E.128"] > 0, record
-    for record in select(compiled, kernel="suffix_kernel"):
-        code = record["instructions"]
-        assert code["LDGSTS.E.BYPASS.128"] > 0, record
-        assert code["LDGSTS"] == code["LDGSTS.E.BYPASS.128"] + code["LDGSTS.E.64"], record
-        assert code["LDGSTS.E.64"] <= 5, record
+    """In widths of whole blocks and others; what is not copied is read into registers as widely."""
+    for kernel in ("prefix_kernel", "suffix_kernel"):
+        for record in select(compiled, kernel=kernel):
+            code = record["instructions"]
+            assert code["LDGSTS"] == code["LDGSTS.E.BYPASS.128"] > 0, record
+            assert code["LDG.E.128"] > 0, record
     for record in select(compiled, kernel="merge_states_kernel"):
         assert record["instructions"]["LDG.E.128"] >= 4, record
