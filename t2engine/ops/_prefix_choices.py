@@ -44,24 +44,36 @@ Tiles = tuple[int, int, int, int]  # rows, keys, warps, stages
 
 
 def triton(
-    size: int, max_dim: int, max_queries: int, tiles: Tiles, precision: str = "ieee"
+    size: int,
+    max_dim: int,
+    max_queries: int,
+    tiles: Tiles,
+    precision: str = "ieee",
+    capability: int = 80,
 ) -> PrefixChoice:
     return PrefixChoice(
-        "triton", "dot", 80, size, max_dim, max_queries, *tiles, precision=precision
+        "triton", "dot", capability, size, max_dim, max_queries, *tiles, precision=precision
     )
 
 
+# Tiles of 64 rows are the least that Hopper multiplies with wgmma; wider ones read keys less often.
 PREFIX_CHOICES: tuple[PrefixChoice, ...] = (
     triton(2, 64, 16, (16, 64, 4, 3)),
-    triton(2, 64, ANY, (64, 64, 4, 3)),
+    triton(2, 64, 32, (32, 64, 4, 3)),
+    triton(2, 64, 512, (64, 64, 4, 3)),
+    triton(2, 64, ANY, (128, 64, 8, 3)),
     triton(2, 128, 16, (16, 64, 4, 3)),
-    triton(2, 128, ANY, (64, 64, 8, 2)),
+    triton(2, 128, 32, (32, 64, 4, 3)),
+    triton(2, 128, 512, (64, 64, 4, 3), capability=90),
+    triton(2, 128, ANY, (128, 64, 8, 3), capability=90),
+    triton(2, 128, 64, (64, 64, 8, 2)),
+    triton(2, 128, ANY, (128, 32, 8, 3)),
     triton(2, 256, 16, (16, 32, 8, 2)),
     triton(2, 256, ANY, (64, 32, 8, 2)),
     triton(4, 64, 16, (16, 32, 8, 2), "tf32x3"),
     triton(4, 64, ANY, (32, 32, 8, 2), "tf32x3"),
     triton(4, 128, ANY, (16, 32, 8, 2), "tf32x3"),
-    triton(4, 256, ANY, (16, 16, 8, 2)),
+    triton(4, 256, ANY, (16, 16, 8, 3)),
 )
 
 

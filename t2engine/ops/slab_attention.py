@@ -13,8 +13,8 @@ Shapes: q [H_kv, R, G, D] (G query heads to a key head, as rope_append packs the
         out [R, H_kv G, D]. q, keys, values and out are of one dtype; sums are float32.
 Units:  first and last in steps; last < first is none. No keys at all gives out = 0.
         segment_columns and segment_rows are read by the host: on a GPU, that waits for it.
-Raises: ValueError when a shape disagrees or segments do not nest; nothing looks at what the device
-        alone knows (first, last, row_chunk).
+Raises: ValueError when a shape disagrees, or segments do not nest or leave the store; nothing looks
+        at what the device alone knows (first, last, row_chunk).
 Source: Hydragen, arXiv:2402.05099, sections 3.1 and 3.4; FlashDecoding, arXiv:2311.01282 (splits).
 """
 
@@ -166,7 +166,14 @@ def lower(backend: str) -> Any:
         segment_rows: Tensor,
         *own: Any,
     ) -> tuple[Any, ...]:
-        plan = plan_attention(segments_of(segment_columns, segment_rows), q, backend)
+        segments, columns = segments_of(segment_columns, segment_rows), prefix_k.shape[1]
+        for start, stop, *_ in segments:
+            if stop > columns:
+                raise ValueError(
+                    "slab_attention: segments must lie in the prefix store, got columns "
+                    f"{start} to {stop} of {columns}"
+                )
+        plan = plan_attention(segments, q, backend)
         return planned(plan, q, prefix_k, prefix_v, *own)
 
     return lowered

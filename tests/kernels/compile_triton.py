@@ -9,33 +9,41 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import triton
 from t2engine.kernels.merge_states import TILE_ELEMENTS, merge_states_kernel
-from t2engine.kernels.shared_prefix_attention import (
-    SUFFIX_KEYS,
-    choose_tiles,
+from t2engine.kernels.slab_attention import (
+    block_dims,
     prefix_kernel,
     suffix_kernel,
+    suffix_keys,
     suffix_options,
 )
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from t2engine.ops._prefix_choices import ANY, PREFIX_CHOICES, PrefixChoice, choose_prefix
+
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-INTEGERS = ("num_rows", "num_prompts", "prefix_size", "suffix_size", "splits")
+INTEGERS = ("num_rows", "prefix_size", "ring")
 FLOAT32 = ("state_ptr", "lse_ptr", "scale")  # whatever the dtype of the rest
-INT64 = ("prefix_bounds_ptr", "row_bounds_ptr", "row_slot_ptr", "suffix_len_ptr")
+INT32 = ("items_ptr", "row_states_ptr", "row_spans_ptr", "spans_ptr")
+INT64 = ("row_chunk_ptr", "first_ptr", "last_ptr")
 INSTRUCTIONS = ("HGMMA", "HMMA", "FFMA", "LDGSTS", "LDGSTS.E.BYPASS.128", "LDG.E.128", "STL", "LDL")
+Job = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
 def type_of(name: str, dtype: str, float32: tuple[str, ...]) -> str:
     if name in INTEGERS:
         return "i32"
-    kind = "fp32" if name in float32 else "i64" if name in INT64 else dtype
-    return f"*{kind}" if name.endswith("_ptr") else kind
+    for kind, names in (("fp32", float32), ("i32", INT32), ("i64", INT64)):
+        if name in names:
+            dtype = kind
+    return f"*{dtype}" if name.endswith("_ptr") else dtype
 
 
 def compile_kernel(
@@ -71,7 +79,7 @@ def compile_kernel(
         )
     resources = {key: int(value) for key, value in re.findall(r"\b([A-Z]+):(\d+)", usage)}
     counts = {name: len(re.findall(rf"\b{re.escape(name)}\b", sass)) for name in INSTRUCTIONS}
-    shown = {k: v for k, v in constants.items() if k.startswith(("HEAD_DIM", "BLOCK_M"))}
+    shown = {k: v for k, v in constants.items() if k.startswith(("HEAD_DIM", "BLOCK_M", "BLOCK_N"))}
     return {
         "kernel": kernel.__name__, "arch": arch, "dtype": dtype, **shown,
         "registers": resources["REG"], "stack": resources["STACK"], "local": resources["LOCAL"],
@@ -79,18 +87,20 @@ def compile_kernel(
     }  # fmt: skip
 
 
-def prefix(arch: int, dtype: str, head_dim: int, packed_rows: int) -> dict[str, Any]:
-    tiles = choose_tiles(element_size(dtype), head_dim, packed_rows)
+def prefix(arch: int, dtype: str, head_dim: int, choice: PrefixChoice) -> dict[str, Any]:
     constants = {
-        **heads(head_dim, tiles.precision), "BLOCK_M": tiles.rows, "BLOCK_N": tiles.keys
+        **heads(head_dim, choice.precision),
+        "BLOCK_M": choice.tile_rows, "BLOCK_N": choice.tile_keys,
     }  # fmt: skip
-    options = {"num_warps": tiles.num_warps, "num_stages": tiles.num_stages}
+    options = {"num_warps": choice.num_warps, "num_stages": choice.num_stages}
     return compile_kernel(prefix_kernel, arch, dtype, constants, options)
 
 
-def suffix(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:
-    precision = choose_tiles(element_size(dtype), head_dim, 1).precision
-    constants = {**heads(head_dim, precision), "BLOCK_H": 16, "BLOCK_N": SUFFIX_KEYS}
+def suffix(arch: int, dtype: str, head_dim: int, precision: str) -> dict[str, Any]:
+    constants = {
+        **heads(head_dim, precision), "SLAB": 64, "BLOCK_H": 16,
+        "BLOCK_N": suffix_keys(head_dim, element_size(dtype)),
+    }  # fmt: skip
     return compile_kernel(suffix_kernel, arch, dtype, constants, suffix_options(head_dim))
 
 
@@ -105,8 +115,8 @@ def merge(arch: int, dtype: str, head_dim: int) -> dict[str, Any]:
 def heads(head_dim: int, precision: str) -> dict[str, Any]:
     """Seven query heads to a kv head, as in Qwen2.5-0.5B: no power of two helps."""
     return {
-        "NUM_HEADS": 14, "SHARERS": 7, "HEAD_DIM": head_dim, "PRECISION": precision,
-        "BLOCK_D": triton.next_power_of_2(head_dim),
+        "SHARERS": 7, "HEAD_DIM": head_dim, "BLOCK_D": block_dims(head_dim),
+        "PRECISION": precision,
     }  # fmt: skip
 
 
@@ -114,17 +124,51 @@ def element_size(dtype: str) -> int:
     return 4 if dtype == "fp32" else 2
 
 
+def prefix_jobs(arch: int, dtype: str) -> list[Job]:
+    """Every choice that this architecture takes, at its widest head, and at one that is masked."""
+    size = element_size(dtype)
+    found: list[Job] = []
+    for choice in PREFIX_CHOICES:
+        width, queries = choice.max_head_dim, choice.max_queries
+        if choice.backend == "triton" and takes(arch, size, choice):
+            found.append((prefix, (arch, dtype, width, choice)))
+            if (width, queries) == (128, ANY):
+                found.append((prefix, (arch, dtype, 80, choice)))
+    return found
+
+
+def takes(arch: int, size: int, choice: PrefixChoice) -> bool:
+    shape = (choice.max_head_dim, choice.max_queries)
+    return size == choice.element_size and choose_prefix("triton", arch, size, *shape) == choice
+
+
+def suffix_jobs(arch: int, dtype: str) -> list[Job]:
+    """The precision is that of the prefix, whose choice goes to both kernels."""
+    size = element_size(dtype)
+    return [
+        (suffix, (arch, dtype, width, choose_prefix("triton", arch, size, width, 1).precision))
+        for width in (64, 80, 128, 256)
+    ]
+
+
+JOBS: list[Job] = [
+    job
+    for arch, half in ((90, "bf16"), (80, "fp16"))
+    for dtype in (half, "fp32")
+    for job in (*prefix_jobs(arch, dtype), *suffix_jobs(arch, dtype), (merge, (arch, dtype, 128)))
+]
+JOBS += [(suffix, (90, "bf16", 96, "ieee")), (suffix, (90, "fp16", 64, "ieee"))]
+
+
+def run(job: Job) -> dict[str, Any]:
+    function, arguments = job
+    return function(*arguments)
+
+
 def main() -> None:
-    """Every tile of choose_tiles for sm_90; for sm_80, the head width that is tightest."""
-    for arch, half, head_dims in ((90, "bf16", (64, 128, 256)), (80, "fp16", (128,))):
-        for dtype in (half, "fp32"):
-            for head_dim in head_dims:
-                one_tile = dtype == "fp32" and head_dim > 64
-                for packed_rows in (1024,) if one_tile else (16, 1024):
-                    print(json.dumps(prefix(arch, dtype, head_dim, packed_rows)), flush=True)
-                print(json.dumps(suffix(arch, dtype, head_dim)), flush=True)
-            print(json.dumps(merge(arch, dtype, 128)), flush=True)
-    print(json.dumps(prefix(90, "fp16", 80, 1024)), flush=True)
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for record in pool.map(run, JOBS):
+            print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":
