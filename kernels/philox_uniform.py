@@ -28,7 +28,7 @@ def philox(seed, prompt, sample, step):
     return (c0 >> 5).to(tl.float64) * 2.0**-27 + (c1 >> 6).to(tl.float64) * 2.0**-53
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def philox_uniform_kernel(
     out_ptr,  # [R] float64  written
     seed_ptr, prompt_ptr, sample_ptr, step_ptr,  # [R] int64

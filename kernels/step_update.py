@@ -22,7 +22,7 @@ def is_end(token, end_set, end_bounds_ptr, end_ids_ptr):
     return found
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows", "ring"])
 def step_update_kernel(
     token_ptr,  # [R]
     alive_ptr, drawn_ptr, position_ptr, first_ptr, last_ptr,  # [R]  written
