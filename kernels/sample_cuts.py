@@ -14,6 +14,8 @@ import triton.language as tl
 LARGEST = tl.constexpr(3.4028234663852886e38)
 BY_VALUE = tl.constexpr(8)  # passes that divide the range of logits; later ones that of keys
 
+PEAK_STEPS = tl.constexpr(5)  # to a thousandth of the range: a lower bound need not be close
+
 
 @triton.jit
 def keys_of(x):
@@ -106,6 +108,14 @@ def narrowed(low, high, above, key1, key2, key3, from1, from2, from3, goal):
 
 
 @triton.jit
+def snapped(keys, low, high):
+    """The range from the smallest to the largest key in it; one key if there is none."""
+    inside = (keys >= low) & (keys <= high)
+    low = tl.min(tl.where(inside, keys, high), axis=0)
+    return low, tl.max(tl.where(inside, keys, low), axis=0)
+
+
+@triton.jit
 def measure_row(
     row_ptr, key1, key2, key3, top, scale,
     BY_MASS: tl.constexpr,
@@ -153,6 +163,7 @@ def find_cut(
         x = load_logits(row_ptr, ids, listed)
         keys, one = keys_of(x), measures_of(x, top, scale, BY_MASS)
         beyond = above  # of what is not in the list
+        low, high = snapped(keys, low, high)
         step = step * 0
         while low < high:
             key1, key2, key3 = tried(low, high, step)
@@ -162,6 +173,7 @@ def find_cut(
             low, high, above = narrowed(
                 low, high, above, key1, key2, key3, from1, from2, from3, goal
             )  # fmt: skip
+            low, high = snapped(keys, low, high)
             step += 1
     return low, above
 
@@ -171,7 +183,7 @@ def bound_by_peaks(peaks, low, high, top_k):
     """A key not above the top_k-th largest: so many peaks reach it, each of other tokens."""
     keys = keys_of(peaks)
     step = tl.zeros([], tl.int32)
-    while (low < high) & (step < BY_VALUE):
+    while (low < high) & (step < PEAK_STEPS):
         key1, key2, key3 = tried(low, high, step)
         from1 = tl.sum((keys >= key1).to(tl.int32), axis=0)
         from2 = tl.sum((keys >= key2).to(tl.int32), axis=0)

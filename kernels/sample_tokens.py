@@ -71,7 +71,8 @@ def filtered(
     high = keys_of(top)
     low = keys_of(tl.maximum(top - span / scale, -LARGEST))
     if limited:
-        low = bound_by_peaks(peaks, low, high, top_k)
+        if VOCAB > BLOCK:
+            low = bound_by_peaks(peaks, low, high, top_k)
     elif (min_p <= 0) & (top_p < 1):
         # Tokens below half a VOCAB-th of what may be dropped do not reach it together.
         spare = 0.5 * (1.0 - top_p) * mass.to(tl.float32) / VOCAB
