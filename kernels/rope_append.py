@@ -101,12 +101,12 @@ def rope_append_kernel(
             qkv_ptr, bias_ptr, k_norm_ptr, cos_ptr, sin_ptr, head, one == 0,
             eps, BIAS, K_NORM, HEAD_DIM, HALF, BLOCK_D,
         )  # fmt: skip
-        at = (head + KV_HEADS)[:, None] * HEAD_DIM + dims[None, :]
-        v = load_heads(qkv_ptr, bias_ptr, at, in_dims[None, :], BIAS)
+        in_v = (head + KV_HEADS)[:, None] * HEAD_DIM + dims[None, :]
+        v = load_heads(qkv_ptr, bias_ptr, in_v, in_dims[None, :], BIAS)
         time = tl.load(time_ptr + row)
         chunk = tl.load(row_chunk_ptr + (time // SLAB % ring) * num_rows + row)
         slab = ((chunk * KV_HEADS + kv_head) * SLAB + time % SLAB) * HEAD_DIM
-        to = slab + one[:, None] + dims[None, :]
+        to = slab + dims[None, :]  # [1, BLOCK_D]
         tl.store(slab_k_ptr + to, k, mask=in_dims[None, :])
         tl.store(slab_v_ptr + to, v, mask=in_dims[None, :])
 
