@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 LARGEST = tl.constexpr(3.4028234663852886e38)
+STAGES = tl.constexpr(3)  # blocks read ahead while one is summed
 BY_VALUE = tl.constexpr(8)  # passes that divide the range of logits; later ones that of keys
 
 PEAK_STEPS = tl.constexpr(5)  # to a thousandth of the range: a lower bound need not be close
@@ -126,7 +127,7 @@ def measure_row(
     sum1 = tl.zeros([BLOCK], tl.float32)
     sum2 = tl.zeros([BLOCK], tl.float32)
     sum3 = tl.zeros([BLOCK], tl.float32)
-    for block in range(0, tl.cdiv(VOCAB, BLOCK)):
+    for block in tl.range(0, tl.cdiv(VOCAB, BLOCK), num_stages=STAGES):
         x = load_block(row_ptr, block, VOCAB, BLOCK)
         keys, one = keys_of(x), measures_of(x, top, scale, BY_MASS)
         sum1 += tl.where(keys >= key1, one, 0.0)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from t2engine.kernels.sample_cuts import (
     LARGEST,
+    STAGES,
     bound_by_peaks,
     find_cut,
     gather,
@@ -27,7 +28,7 @@ from t2engine.kernels.sample_cuts import (
 
 BLOCK = 4096  # tokens read at a time, whatever the vocabulary; the list has room for as many
 LEAST_BLOCKS = 64  # of a row, for which there is room: 262144 tokens
-NUM_WARPS = 16
+OPTIONS = {"num_warps": 16, "maxnreg": 128}  # without a limit ptxas takes 64, and spills
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
 LOWEST_KEY = tl.constexpr(-2139095040)  # of the most negative finite float32
@@ -44,7 +45,7 @@ def survey(row_ptr, scale, VOCAB: tl.constexpr, BLOCK: tl.constexpr, NUM_BLOCKS:
     tops = tl.full([NUM_BLOCKS], float("-inf"), tl.float32)
     sums = tl.zeros([NUM_BLOCKS], tl.float32)
     peaks = tl.full([BLOCK], float("-inf"), tl.float32)
-    for block in range(0, tl.cdiv(VOCAB, BLOCK)):
+    for block in tl.range(0, tl.cdiv(VOCAB, BLOCK), num_stages=STAGES):
         x = load_block(row_ptr, block, VOCAB, BLOCK)
         peaks = tl.maximum(peaks, x)
         top = tl.max(x, axis=0)
@@ -125,7 +126,7 @@ def survey_kept(
     ties_before = tl.zeros([NUM_BLOCKS], tl.int32)
     equal = tl.exp2((value_of(cut) - top) * scale)
     seen = ties * 0
-    for block in range(0, tl.cdiv(VOCAB, BLOCK)):
+    for block in tl.range(0, tl.cdiv(VOCAB, BLOCK), num_stages=STAGES):
         x = load_block(row_ptr, block, VOCAB, BLOCK)
         keys = keys_of(x)
         above = tl.sum(tl.where(keys > cut, tl.exp2((x - top) * scale), 0.0), axis=0)
@@ -232,5 +233,5 @@ def sample_tokens(
     with torch.cuda.device(logits.get_device()):
         sample_tokens_kernel[(R,)](
             token, logprob, lists, logits, temperature, top_k, top_p, min_p, uniform,
-            VOCAB=V, BLOCK=BLOCK, NUM_BLOCKS=num_blocks, num_warps=NUM_WARPS,
+            VOCAB=V, BLOCK=BLOCK, NUM_BLOCKS=num_blocks, **OPTIONS,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from t2engine.kernels.rms_norm import options as rms_norm_options
 from t2engine.kernels.rms_norm import rms_norm_kernel
 from t2engine.kernels.rope_append import rope_append_kernel
 from t2engine.kernels.sample_tokens import BLOCK as SAMPLE_BLOCK
-from t2engine.kernels.sample_tokens import LEAST_BLOCKS, NUM_WARPS, sample_tokens_kernel
+from t2engine.kernels.sample_tokens import LEAST_BLOCKS, OPTIONS, sample_tokens_kernel
 from t2engine.kernels.silu_mul import BLOCK as SILU_BLOCK
 from t2engine.kernels.silu_mul import silu_mul_kernel
 from t2engine.kernels.step_update import BLOCK as STEP_BLOCK
@@ -97,7 +97,7 @@ def jobs_of(arch: int, dtype: str) -> list[Job]:
         job(
             sample_tokens_kernel,
             {"VOCAB": 151936, "BLOCK": SAMPLE_BLOCK, "NUM_BLOCKS": LEAST_BLOCKS},
-            num_warps=NUM_WARPS,
+            **OPTIONS,
         ),
         job(step_update_kernel, {"WIDTH": 896, "BLOCK_W": 1024}),
         job(step_update_kernel, {"WIDTH": 16384, "BLOCK_W": STEP_BLOCK}),
