@@ -86,7 +86,7 @@ def test_a_packed_weight_or_another_dtype_is_refused(device):
     x, weight, bias = inputs_of(2, 5, 7, torch.float32, device)
     with pytest.raises(ValueError, match=r"weight must be a plain tensor .* unpack\(\)"):
         linear(x, pack_weight(weight), bias, backend="triton")
-    with pytest.raises(ValueError, match=r"one floating-point dtype .* float32 and torch.float16"):
+    with pytest.raises(ValueError, match=r"one floating-point dtype .*float32 and torch.float16"):
         linear(x, weight.half(), bias, backend="triton")
 
 
