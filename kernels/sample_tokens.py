@@ -208,7 +208,7 @@ def sample_tokens_kernel(
     place = first_over(tl.cumsum(weights, axis=0), weights, (target - before).to(tl.float32))
     chosen = tl.arange(0, BLOCK) == place
     logit = tl.max(tl.where(chosen, x, float("-inf")), axis=0)
-    logprob = (logit - top) * scale * LN_2 - tl.log(mass.to(tl.float32))
+    logprob = (logit - top) * scale * LN_2 - tl.log(tl.where(mass > 0, mass, 1.0).to(tl.float32))
     logprob = tl.where(draws, tl.minimum(logprob, 0.0), 0.0)
     tl.store(token_ptr + row, tl.sum(tl.where(chosen, ids, 0), axis=0).to(tl.int64))
     tl.store(logprob_ptr + row, tl.where(highest > float("-inf"), logprob, float("nan")))

@@ -94,10 +94,13 @@ def jobs_of(arch: int, dtype: str) -> list[Job]:
             )
             for sharers, head_dim, half in ((7, 64, 32), (8, 80, 16), (8, 256, 128), (1, 96, 0))
         ),
-        job(
-            sample_tokens_kernel,
-            {"VOCAB": 151936, "BLOCK": SAMPLE_BLOCK, "NUM_BLOCKS": LEAST_BLOCKS},
-            **OPTIONS,
+        *(
+            job(
+                sample_tokens_kernel,
+                {"VOCAB": vocab, "BLOCK": SAMPLE_BLOCK, "NUM_BLOCKS": LEAST_BLOCKS},
+                **OPTIONS,
+            )
+            for vocab in (151936, 50257)
         ),
         job(step_update_kernel, {"WIDTH": 896, "BLOCK_W": 1024}),
         job(step_update_kernel, {"WIDTH": 16384, "BLOCK_W": STEP_BLOCK}),

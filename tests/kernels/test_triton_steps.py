@@ -140,11 +140,11 @@ def test_sample_tokens(vocab_size, dtype, device):
     assert_drawn_as_by_reference((logits.to(dtype), *rest))
 
 
-@pytest.mark.parametrize("block", [16, 128])
+@pytest.mark.parametrize("block", [64, 128])
 def test_any_settings_in_many_blocks(block, device, monkeypatch):
     """A list that few of the tokens fit, so that the row is gone over again."""
     monkeypatch.setattr("t2engine.kernels.sample_tokens.BLOCK", block)
-    rows, vocab_size, g = 16, 700, torch.Generator().manual_seed(5)
+    rows, vocab_size, g = 12, 700, torch.Generator().manual_seed(5)
     logits = (4 * torch.randn(rows, vocab_size, generator=g)).mul(2).round() / 2  # with ties
     logits[::3] /= 20
     logits[1::3, ::5] = -math.inf
@@ -170,7 +170,7 @@ SETTINGS = {"temperature": (0.7, 0, 1.0, 0.0), "every filter": (1.2, 9, 0.9, 0.0
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 def test_draws_have_the_reference_distribution(setting, device):
-    draws, vocab_size = 300, 9
+    draws, vocab_size = 150, 9
     row = torch.randn(vocab_size, generator=torch.Generator().manual_seed(3)) * 1.5
     index = torch.arange(draws, device=device)
     uniform = philox_uniform(
