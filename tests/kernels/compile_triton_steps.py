@@ -24,7 +24,7 @@ from t2engine.kernels.step_update import step_update_kernel
 from tests.kernels.compile_triton import compile_kernel
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-Job = tuple[Any, int, str, dict[str, Any], dict[str, int]]
+Job = tuple[Any, dict[str, Any], dict[str, int]]
 
 
 def types_of(kernel: Any, dtype: str, others: dict[str, str]) -> dict[str, str]:
@@ -59,16 +59,17 @@ OTHERS = {
 }
 
 
-def compiled(job: Job) -> dict[str, Any]:
-    kernel, arch, dtype, constants, options = job
+def compiled(arch: int, dtype: str, index: int) -> dict[str, Any]:
+    """Of a job by its number: another process cannot be sent a kernel."""
+    kernel, constants, options = jobs_of(dtype)[index]
     types = types_of(kernel, dtype, OTHERS[kernel.__name__])
     types = {name: kind for name, kind in types.items() if name not in constants}
     return constants | compile_kernel(kernel, arch, dtype, constants, options, types=types)
 
 
-def jobs_of(arch: int, dtype: str) -> list[Job]:
+def jobs_of(dtype: str) -> list[Job]:
     def job(kernel: Any, constants: dict[str, Any], **options: int) -> Job:
-        return kernel, arch, dtype, constants, options
+        return kernel, constants, options
 
     tile = TILES[DTYPES[dtype]]
     blocks = {"BLOCK_M": tile.rows, "BLOCK_N": tile.columns, "BLOCK_K": tile.depth}
@@ -116,9 +117,14 @@ def jobs_of(arch: int, dtype: str) -> list[Job]:
 
 
 def main() -> None:
-    jobs = [job for arch in (90, 80) for dtype in DTYPES for job in jobs_of(arch, dtype)]
+    jobs = [
+        (arch, dtype, index)
+        for arch in (90, 80)
+        for dtype in DTYPES
+        for index in range(len(jobs_of(dtype)))
+    ]
     with ProcessPoolExecutor(2) as pool:
-        for record in pool.map(compiled, jobs):
+        for record in pool.map(compiled, *zip(*jobs, strict=True)):
             print(json.dumps(record), flush=True)
 
 
