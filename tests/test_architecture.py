@@ -109,7 +109,7 @@ def test_operation_has_its_files(name: str) -> None:
     [
         ("csrc/cpu", ".cpp", {"table", "product", "pack_weight", "decoder", "sampling"}),
         ("csrc/cuda", ".cu", set()),
-        ("kernels", ".py", {"__init__"}),
+        ("kernels", ".py", {"__init__", "sample_cuts"}),
         ("t2engine/ops", ".py", HELPERS),
     ],
 )

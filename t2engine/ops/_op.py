@@ -31,7 +31,7 @@ class Op:
     native maps a backend to "module:function"; the function takes the outputs, then the inputs as
     `lower` gives them, then (C++ only) the number of threads. lowering holds, for the backends that
     want their inputs in another form, what makes it. "torch" is the reference itself, in the
-    inputs' dtype.
+    inputs' dtype. by_name holds the backends that only a caller who names them gets.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Op:
     outputs: Callable[..., tuple[Tensor, ...]]
     native: Mapping[str, str]
     lowering: Mapping[str, Callable[..., tuple[Any, ...]]] = field(default_factory=dict)
+    by_name: tuple[str, ...] = ()
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Op:
     @functools.cache  # noqa: B019, operations live as long as the process
     def pick(self, device: str) -> str:
         """The first backend of the device's order of preference that can run here."""
-        order = PREFERENCE.get(device, ("torch",))
+        order = [b for b in PREFERENCE.get(device, ("torch",)) if b not in self.by_name]
         return next(name for name in order if self.why_not(name, device) is None)
 
     def why_not(self, backend: str, device: str = "cpu") -> str | None:

@@ -10,8 +10,12 @@ each row with its own scale, and sums exactly:
     x_scale = max |x[r]| / 127        x_codes = x[r] / x_scale, to the nearest, ties to even
     out[r, n] = float(sum_k x_codes[r, k] weight_codes[n, k]) * (x_scale * scales[n]) + bias[n]
 
+On a GPU, torch multiplies unless triton is named: that takes plain weights of x's dtype alone, and
+a row of its out has the same bits whatever the other rows are and however many.
+
 Shapes: x [R, K], weight [N, K] or PackedWeight of that shape, bias [N] or None; out [R, N].
-Raises: ValueError when a shape disagrees with the weight.
+Raises: ValueError when a shape disagrees with the weight, or triton is given a packed weight or one
+        of another dtype than x.
 An infinity or a nan in a row of x reaches that row of out as in any sum; with int8, or in a matrix
 unit, as nan.
 """
@@ -69,6 +73,10 @@ linear = Op(
     cost=cost,
     reference=reference,
     outputs=outputs,
-    native={"cpp": "t2engine._C:linear_cpu"},
+    native={
+        "cpp": "t2engine._C:linear_cpu",
+        "triton": "t2engine.kernels.linear:linear",
+    },
     lowering={"cpp": lower},
+    by_name=("triton",),  # cuBLAS, which torch calls, is faster
 )

@@ -13,7 +13,10 @@ Shapes: logits [R, V] (on a GPU of any floating-point type), temperature, top_p,
         logprob [R] (float32).
 Units:  logprob is the natural logarithm of the drawn token's probability in the restricted
         distribution; 0 at temperature 0. A logit of -inf is never drawn.
-Raises: ValueError when a shape disagrees with logits.
+Raises: ValueError when a shape disagrees with logits; on a CPU also for a temperature that is not
+        a number of at least 0, and for a row of logits without a distribution. A GPU takes such a
+        temperature for 0, never draws nan, takes inf for the largest float, and where only -inf is
+        left gives token 0 with the logprob nan.
 Source: Holtzman et al., arXiv:1904.09751 (top_p); Nguyen et al., arXiv:2407.01082 (min_p).
 """
 

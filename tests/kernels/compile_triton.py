@@ -53,12 +53,13 @@ def compile_kernel(
     constants: dict[str, Any],
     options: dict[str, int],
     float32: tuple[str, ...] = FLOAT32,
+    types: dict[str, str] | None = None,  # of arguments that type_of does not know
 ) -> dict[str, Any]:
     """Registers, stack and instructions of a kernel whose pointers are 16-byte aligned."""
     names = kernel.arg_names
     signature = {
         name: "constexpr" if name in constants else type_of(name, dtype, float32) for name in names
-    }
+    } | (types or {})
     source = ASTSource(
         fn=kernel,
         signature=signature,

@@ -106,7 +106,7 @@ def test_draws_have_the_reference_distribution(setting, native):
 
 
 def test_equal_logits_are_kept_in_order_of_id(backend, device):
-    rows, vocab_size = 2000, 600
+    rows, vocab_size = 25, 600
     logits = torch.zeros(rows, vocab_size, device=device)
     logits[:, 500] = -1.0
     uniform = torch.linspace(0, 1 - 2.0**-53, rows, dtype=torch.float64, device=device)
