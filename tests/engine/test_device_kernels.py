@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from t2engine import LLM, SamplingParams
-from t2engine.engine import device_run
+from t2engine.engine import device_run, device_stage
 from t2engine.engine.device_attention import StepAttention
 from t2engine.engine.step_graphs import StepGraphs
 from t2engine.ops import OPS, Op
@@ -79,18 +79,16 @@ def test_a_recorded_step_serves_every_batch_of_its_kind(
 ) -> None:
     """Two calls, and prompts of several lengths that come and go: few steps are recorded."""
     llm = llm_on_device(model_dir, 4, slab_steps=2, steps_ahead=2)
-    played = []
+    stages = []
     take_stage = device_run.take_stage
 
     def recorded(*given: Any) -> Any:
-        stage = take_stage(*given)
-        if not isinstance(stage.graphs, Recorded):
-            stage.graphs = Recorded(torch.device("cpu"))
-            stage.graphs.attention = stage.executor.attention
-        played.append(stage.graphs)
-        return stage
+        stages.append(take_stage(*given))
+        Recorded.attention = stages[-1].executor.attention
+        return stages[-1]
 
     monkeypatch.setattr(device_run, "take_stage", recorded)
+    monkeypatch.setattr(device_stage, "StepGraphs", Recorded)
     simple = LLM(model_dir, device="cpu")
     for seed in (1, 2):
         params = [SamplingParams(n=n, seed=seed, max_tokens=4) for n in (3, 2, 2)]
@@ -99,5 +97,5 @@ def test_a_recorded_step_serves_every_batch_of_its_kind(
             llm.generate(prompts, params), simple.generate(prompts, params), strict=True
         ):
             assert [s.token_ids for s in ours.outputs] == [s.token_ids for s in theirs.outputs]
-    assert played[0] is played[1]
-    assert played[0].played > len(played[0].graphs)
+    assert stages[0] is stages[1]
+    assert stages[0].graphs.played > len(stages[0].graphs.graphs)
