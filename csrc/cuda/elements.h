@@ -45,30 +45,30 @@ inline bool rows_are_aligned(const void* data, int64_t row_bytes) {
 }
 
 // Elements [at, at + kPack) of row [size]; those past its end are `fill`. at: a multiple of kPack.
-template <typename T>
-__device__ Pack<T> load_pack(const T* row, int64_t at, int64_t size, bool aligned, T fill) {
+template <bool kAligned, typename T>
+__device__ Pack<T> load_pack(const T* row, int64_t at, int64_t size, T fill) {
   Pack<T> pack;
-  if (aligned && at < size) {
+  if (kAligned && at < size) {
     const uint4 words = *reinterpret_cast<const uint4*>(row + at);
     memcpy(&pack, &words, sizeof pack);
-    return pack;
-  }
+  } else {
 #pragma unroll
-  for (int i = 0; i < kPack<T>; ++i) pack.at[i] = at + i < size ? row[at + i] : fill;
+    for (int i = 0; i < kPack<T>; ++i) pack.at[i] = at + i < size ? row[at + i] : fill;
+  }
   return pack;
 }
 
-template <typename T>
-__device__ void store_pack(T* row, int64_t at, int64_t size, bool aligned, const Pack<T>& pack) {
-  if (aligned && at < size) {
+template <bool kAligned, typename T>
+__device__ void store_pack(T* row, int64_t at, int64_t size, const Pack<T>& pack) {
+  if (kAligned && at < size) {
     uint4 words;
     memcpy(&words, &pack, sizeof words);
-    *reinterpret_cast<uint4*>(row + at) = words;
-    return;
-  }
+    __stwb(reinterpret_cast<uint4*>(row + at), words);  // a plain store may be split in four
+  } else {
 #pragma unroll
-  for (int i = 0; i < kPack<T>; ++i) {
-    if (at + i < size) row[at + i] = pack.at[i];
+    for (int i = 0; i < kPack<T>; ++i) {
+      if (at + i < size) row[at + i] = pack.at[i];
+    }
   }
 }
 

@@ -37,8 +37,8 @@ template <typename T>
 __device__ T* slot_of(const Arguments<T>& a, T* slab, int64_t row, int kv_head) {
   const int64_t time = a.time[row];
   const int64_t chunk = a.row_chunk[time / a.slab_size % a.ring * a.rows + row];
-  return slab + ((chunk * a.num_kv_heads + kv_head) * a.slab_size + time % a.slab_size) *
-                    a.head_dim;
+  return slab +
+         ((chunk * a.num_kv_heads + kv_head) * a.slab_size + time % a.slab_size) * a.head_dim;
 }
 
 // Where head `head` of a row goes: of the queries, of the keys, or of the values.
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(kWarpLanes* kWarpsPerBlock)
   const bool is_value = head >= a.num_heads + a.num_kv_heads;
   const int half = is_value ? 0 : a.half;
 
-  const T* const from = a.qkv + row * a.head_dim * (a.num_heads + 2 * a.num_kv_heads) +
-                        int64_t(head) * a.head_dim;
+  const T* const from =
+      a.qkv + row * a.head_dim * (a.num_heads + 2 * a.num_kv_heads) + int64_t(head) * a.head_dim;
   const T* const bias = a.bias == nullptr ? nullptr : a.bias + int64_t(head) * a.head_dim;
   const T* const norm = is_value ? nullptr : head < a.num_heads ? a.q_norm : a.k_norm;
   const auto biased = [&](int d) {
@@ -84,8 +84,7 @@ __global__ void __launch_bounds__(kWarpLanes* kWarpsPerBlock)
 
   T* const to = target_of(a, row, head);
   // A row that is not alive may stand anywhere: the bounds keep the read inside the table.
-  const int64_t position =
-      max(int64_t(0), min(a.position[row], a.positions - 1)) * int64_t(a.half);
+  const int64_t position = max(int64_t(0), min(a.position[row], a.positions - 1)) * int64_t(a.half);
   for (int i = lane; i < half; i += kWarpLanes) {
     const float low = scaled(i), high = scaled(i + half);
     const float cos = a.cos[position + i], sin = a.sin[position + i];
@@ -144,8 +143,9 @@ void rope_append_cuda(Stored<4> out, Stored<2> qkv, Stored<1> bias, Stored<1> q_
                                  head_dim,
                                  int(cos.size(1)),
                                  eps};
-    rope_append_kernel<T><<<dim3(unsigned(rows), unsigned(blocks)), block, 0,
-                            static_cast<cudaStream_t>(stream)>>>(arguments);
+    rope_append_kernel<T>
+        <<<dim3(unsigned(rows), unsigned(blocks)), block, 0, static_cast<cudaStream_t>(stream)>>>(
+            arguments);
   });
   T2_CUDA_CHECK(cudaGetLastError());
 }

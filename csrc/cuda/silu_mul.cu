@@ -13,20 +13,19 @@ __device__ inline float silu(float x) { return __fdividef(x, 1 + expf(-x)); }
 
 // One thread owns kPack columns of a row. Grid: rows, blocks of columns.
 // out: [rows, width]; gate_up: [rows, 2 width].
-template <typename T>
+template <typename T, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
-    silu_mul_kernel(T* __restrict__ out, const T* __restrict__ gate_up, int64_t width,
-                    bool aligned) {
+    silu_mul_kernel(T* __restrict__ out, const T* __restrict__ gate_up, int64_t width) {
   const int64_t at = (int64_t(blockIdx.y) * kThreads + threadIdx.x) * kPack<T>;
   if (at >= width) return;
   const T* const row = gate_up + 2 * width * blockIdx.x;
-  Pack<T> gate = load_pack(row, at, width, aligned, T{});
-  const Pack<T> up = load_pack(row + width, at, width, aligned, T{});
+  Pack<T> gate = load_pack<kAligned>(row, at, width, T{});
+  const Pack<T> up = load_pack<kAligned>(row + width, at, width, T{});
 #pragma unroll
   for (int i = 0; i < kPack<T>; ++i) {
     gate.at[i] = from_float<T>(silu(to_float(gate.at[i])) * to_float(up.at[i]));
   }
-  store_pack(out + width * blockIdx.x, at, width, aligned, gate);
+  store_pack<kAligned>(out + width * blockIdx.x, at, width, gate);
 }
 
 template <typename T>
@@ -34,10 +33,12 @@ void launch(Stored<2> out, Stored<2> x, cudaStream_t stream) {
   const int64_t rows = out.size(0), width = out.size(1), row_bytes = width * int64_t(sizeof(T));
   const int64_t columns = int64_t(kThreads) * kPack<T>;
   const dim3 grid(unsigned(rows), unsigned((width + columns - 1) / columns));
-  const bool aligned =
-      rows_are_aligned(out.data, row_bytes) && rows_are_aligned(x.data, row_bytes);
-  silu_mul_kernel<T><<<grid, kThreads, 0, stream>>>(
-      static_cast<T*>(out.data), static_cast<const T*>(x.data), width, aligned);
+  const bool aligned = rows_are_aligned(out.data, row_bytes) && rows_are_aligned(x.data, row_bytes);
+  const auto run = [&](auto kernel) {
+    kernel<<<grid, kThreads, 0, stream>>>(static_cast<T*>(out.data), static_cast<const T*>(x.data),
+                                          width);
+  };
+  aligned ? run(silu_mul_kernel<T, true>) : run(silu_mul_kernel<T, false>);
 }
 
 }  // namespace

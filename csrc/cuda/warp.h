@@ -43,6 +43,10 @@ __device__ T of_lane_before(T x, int lane) {
   return lane == 0 ? T(0) : before;
 }
 
+// Of a ballot, in which there is one.
+__device__ inline int first_lane(unsigned ballot) { return __ffs(int(ballot)) - 1; }
+__device__ inline int last_lane(unsigned ballot) { return kWarpLanes - 1 - __clz(int(ballot)); }
+
 // A block's dynamic shared memory.
 __device__ inline void* shared_memory() {
   extern __shared__ float4 shared[];
