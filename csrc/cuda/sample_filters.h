@@ -54,7 +54,7 @@ struct Digit {
         shift(max(0, bit_length(range.high - range.low) - 8)),
         by_logit(by_logit),
         top(logit_of<T>(range.high)),
-        scale((kBins - 1) / (top - logit_of<T>(range.low))) {}
+        scale(fminf((kBins - 1) / (top - logit_of<T>(range.low)), FLT_MAX)) {}
 
   __device__ int of(uint32_t key) const {
     if (!by_logit) return int((high - key) >> shift);

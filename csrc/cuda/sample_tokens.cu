@@ -29,7 +29,8 @@ struct Arguments {
 };
 
 // The token and its probability, to the block's first warp; no token for a row that has no
-// distribution: nothing above -inf, +inf, or (where nothing is filtered) nan. By the whole block.
+// distribution: +inf, nothing above -inf, or (where all weights are summed) nan. By the whole
+// block.
 template <typename Row>
 __device__ Located sample(Row& row, int64_t top_k, float top_p, float min_p, double uniform,
                           FilterScratch& scratch) {
