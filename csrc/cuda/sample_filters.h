@@ -172,7 +172,7 @@ template <typename Row>
 __device__ float kth_top(const Row& row, int64_t k, FilterScratch& scratch) {
   for (int tile = threadIdx.x; tile < row.tiles; tile += kSampleThreads) {
     const float top = row.tops[tile];
-    int64_t before = 0;
+    int before = 0;
     for (int other = 0; other < row.tiles; ++other) {
       before += row.tops[other] > top || (row.tops[other] == top && other < tile);
     }
