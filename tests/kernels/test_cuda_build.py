@@ -15,6 +15,7 @@ import pybind11
 import pytest
 
 from t2engine.ops import OPS
+from tests.kernels.test_cuda_on_cpu import ELSEWHERE, Array
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
@@ -22,6 +23,7 @@ HARNESS = Path(__file__).parent / "cuda_on_cpu"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # pip's cmake and ninja
 needs_cmake = pytest.mark.skipif(shutil.which("cmake", path=PATH) is None, reason="no cmake")
 CUDA_OPS = [name for name, op in OPS.items() if "cuda" in op.native]
+HARNESSED = [name for name in CUDA_OPS if f"{name}.cu" not in ELSEWHERE]
 
 
 @pytest.fixture
@@ -60,9 +62,22 @@ def test_every_source_is_compiled_for_every_architecture(built, native, cuobjdum
 def test_no_cuda_kernel_spills(built, cuobjdump):
     usage = run(cuobjdump, "-res-usage", str(built))
     kernels = re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", usage)
-    for name in ("merge_states_kernel", "prefix_kernel", "suffix_kernel"):
-        assert any(name in kernel for kernel, *_ in kernels)
+    for name in HARNESSED:
+        assert any(f"{name}_kernel" in kernel for kernel, *_ in kernels)
     assert [k for k in kernels if k[2:] != ("0", "0")] == []
+
+
+def test_aligned_rows_are_read_16_bytes_at_a_time(built, native, cuobjdump):
+    kernels = re.split(r"\n\s+Function : ", run(cuobjdump, "-sass", str(built)))[1:]
+    for name, elements in {
+        "rms_norm": 3,
+        "silu_mul": 3,
+        "sample_tokens": 3,
+        "step_update": 1,
+    }.items():
+        own = [kernel for kernel in kernels if f"{name}_kernel" in kernel.split("\n", 1)[0]]
+        wide = [kernel for kernel in own if "LDG.E.128" in kernel]
+        assert len(own) == 2 * len(wide) == 2 * elements * len(native.cuda_architectures)
 
 
 def test_the_extension_needs_no_driver(native):
@@ -76,7 +91,7 @@ def test_the_extension_needs_no_driver(native):
 
 def test_cuda_and_no_cuda_have_the_same_functions():
     """Without nvcc, no_cuda.cpp stands in for every .cu file."""
-    declared = re.findall(r"void (\w+)_cuda\(", (CSRC / "ops.h").read_text())
+    declared = re.findall(r"void (\w+)_cuda\(", (CSRC / "cuda_ops.h").read_text())
     refusing = re.findall(r"void (\w+)_cuda\(", (CSRC / "cuda/no_cuda.cpp").read_text())
     assert sorted(declared) == sorted(refusing) == sorted(CUDA_OPS)
     for name in CUDA_OPS:
@@ -94,11 +109,10 @@ def test_without_nvcc_every_function_refuses(tmp_path):
     flags = ("-std=c++17", "-w", "-shared", "-fPIC", "-Wl,--no-undefined")
     run(compiler, *flags, f"-I{HARNESS}", f"-I{CSRC}", *sources, "-o", str(target))
     library = ctypes.CDLL(str(target))
-    sizes = (ctypes.c_int64 * 8)(*[1] * 8)
-    for name, num_pointers in {"merge_states": 6, "shared_prefix_attention": 10}.items():
+    for name in HARNESSED:
         function = getattr(library, name)
         function.restype = ctypes.c_char_p
-        error = function(*[None] * num_pointers, sizes, ctypes.c_float(1))
+        error = function((Array * 20)(), ctypes.c_float(1))
         assert error == b"t2engine was built without CUDA"
 
 

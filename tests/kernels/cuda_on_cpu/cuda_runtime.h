@@ -21,7 +21,7 @@
 #define __device__
 #define __host__
 #define __shared__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 struct alignas(16) float4 {
   float x, y, z, w;
@@ -75,7 +75,6 @@ struct Fiber {
   dim3 index;
   unsigned number = 0;
   Wait wait = Wait::kNothing;
-  float shuffled = 0;
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> committed;
 };
@@ -193,16 +192,6 @@ auto launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
 inline void __syncthreads() { cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kBlock); }
 inline void __syncwarp() { cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kWarp); }
 
-inline float __shfl_xor_sync(unsigned lanes, float x, int step) {
-  if (lanes != ~0u) throw std::runtime_error("only whole warps shuffle here");
-  const unsigned number = cuda_on_cpu::running->number;
-  cuda_on_cpu::running->shuffled = x;
-  __syncwarp();
-  const float theirs = cuda_on_cpu::fibers[number ^ unsigned(step)].shuffled;
-  __syncwarp();
-  return theirs;
-}
-
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
 
@@ -231,3 +220,5 @@ inline cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
   std::free(data);
   return cudaSuccess;
 }
+
+#include "intrinsics.h"

@@ -1,9 +1,11 @@
-// The host functions of csrc/cuda behind a C interface, for ctypes. Returns an error or null.
+// The host functions of csrc/cuda behind a C interface, for ctypes: each takes the operation's
+// tensors, outputs first, and its number. Returns an error or null.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <string>
 
-#include "ops.h"
+#include "cuda_ops.h"
 
 namespace {
 
@@ -22,34 +24,66 @@ const char* guarded(Function function) {
 
 }  // namespace
 
+struct Array {
+  void* data;
+  int dtype;  // a t2::Dtype, where it is one
+  int64_t sizes[4];
+
+  template <typename T, int Rank>
+  operator t2::Tensor<T, Rank>() const {
+    t2::Tensor<T, Rank> tensor;
+    tensor.data = static_cast<T*>(data);
+    std::copy_n(sizes, Rank, tensor.sizes);
+    return tensor;
+  }
+  template <int Rank>
+  operator t2::Stored<Rank>() const {
+    t2::Stored<Rank> stored;
+    stored.data = data;
+    stored.dtype = static_cast<t2::Dtype>(dtype);
+    std::copy_n(sizes, Rank, stored.sizes);
+    return stored;
+  }
+};
+
 extern "C" {
 
 void configure(int processors, int copies_land_early, unsigned seed) {
   cuda_on_cpu::settings = {processors, copies_land_early != 0, std::mt19937(seed)};
 }
 
-// sizes: S, H, D.
-const char* merge_states(float* out, float* lse, const float* out_a, const float* lse_a,
-                         const float* out_b, const float* lse_b, const int64_t* n) {
+const char* merge_states(const Array* a, float) {
+  return guarded([&] { t2::merge_states_cuda(a[0], a[1], a[2], a[3], a[4], a[5], nullptr); });
+}
+
+const char* rms_norm(const Array* a, float eps) {
+  return guarded([&] { t2::rms_norm_cuda(a[0], a[1], a[2], eps, nullptr); });
+}
+
+const char* silu_mul(const Array* a, float) {
+  return guarded([&] { t2::silu_mul_cuda(a[0], a[1], nullptr); });
+}
+
+const char* rope_append(const Array* a, float eps) {
   return guarded([&] {
-    t2::merge_states_cuda({out, {n[0], n[1], n[2]}}, {lse, {n[0], n[1]}},
-                          {out_a, {n[0], n[1], n[2]}}, {lse_a, {n[0], n[1]}},
-                          {out_b, {n[0], n[1], n[2]}}, {lse_b, {n[0], n[1]}}, nullptr);
+    t2::rope_append_cuda(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11],
+                         a[12], eps, nullptr);
   });
 }
 
-// sizes: R, H, D, H_kv, P, G, slots, S.
-const char* shared_prefix_attention(float* out, const float* q, const float* prefix_k,
-                                    const float* prefix_v, const int64_t* prefix_bounds,
-                                    const int64_t* row_bounds, const float* suffix_k,
-                                    const float* suffix_v, const int64_t* row_slot,
-                                    const int64_t* suffix_len, const int64_t* n, float scale) {
+const char* sample_tokens(const Array* a, float) {
+  return guarded(
+      [&] { t2::sample_tokens_cuda(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], nullptr); });
+}
+
+const char* philox_uniform(const Array* a, float) {
+  return guarded([&] { t2::philox_uniform_cuda(a[0], a[1], a[2], a[3], a[4], nullptr); });
+}
+
+const char* step_update(const Array* a, float) {
   return guarded([&] {
-    t2::shared_prefix_attention_cuda(
-        {out, {n[0], n[1], n[2]}}, {q, {n[0], n[1], n[2]}}, {prefix_k, {n[3], n[4], n[2]}},
-        {prefix_v, {n[3], n[4], n[2]}}, {prefix_bounds, {n[5], 2}}, {row_bounds, {n[5] + 1}},
-        {suffix_k, {n[6], n[3], n[7], n[2]}}, {suffix_v, {n[6], n[3], n[7], n[2]}},
-        {row_slot, {n[0]}}, {suffix_len, {n[0]}}, scale, nullptr);
+    t2::step_update_cuda(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11],
+                         a[12], a[13], a[14], a[15], a[16], nullptr);
   });
 }
 
