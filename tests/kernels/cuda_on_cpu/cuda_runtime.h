@@ -21,8 +21,11 @@
 #define __device__
 #define __host__
 #define __shared__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
+struct alignas(8) float2 {
+  float x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };

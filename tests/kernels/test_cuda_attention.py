@@ -1,0 +1,113 @@
+"""slab_attention's CUDA kernels, run on the CPU by the fibers of cuda_on_cpu/: no GPU takes part.
+
+What this cannot see: real races within a warp, alignment faults of plain loads, and speed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from t2engine.ops import slab_attention
+from t2engine.ops._attention_plan import AttentionPlan, plan_attention
+from t2engine.ops._prefix_choices import PREFIX_CHOICES, PrefixChoice
+from t2engine.ops.slab_attention import planned, segments_of
+from tests.backends import assert_close, map_tensors, to_float64
+from tests.kernels.cuda_library import build_library
+from tests.slab_cases import SLAB_ATTENTION, SlabCase, one_prompt
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fibers are Linux's ucontext")
+SOURCES = ["slab_attention.cu", "hopper/wgmma_prefix.cu"]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]  # in the order of the harness
+# Half precision rounds the weights and the output; their errors add up to a few of its units.
+TOLERANCE = {torch.float32: 4e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+KERNELS = [c for c in PREFIX_CHOICES if c.backend == "cuda"]
+
+
+class Device:
+    """An imaginary device of few processors, on which slab_attention runs as on a CUDA device."""
+
+    def __init__(self, library: Path) -> None:
+        self.library = ctypes.CDLL(str(library))
+        self.library.slab_attention.restype = ctypes.c_char_p
+
+    def run(self, plan: AttentionPlan, q: Tensor, *inputs: Any) -> Tensor:
+        (out,) = slab_attention.outputs(q)
+        *tensors, scale, kernel = planned(plan, q, *inputs)
+        prefix_k, spans, slab_k, row_chunk = tensors[1], tensors[6], tensors[9], tensors[11]
+        num_states, (chunks, _, T, _) = tensors[7].shape[0], slab_k.shape
+        counts = (prefix_k.shape[1], plan.items.shape[0], spans.shape[0], num_states)
+        sizes = (*q.shape, *counts, chunks, T, row_chunk.shape[0])
+        error = self.library.slab_attention(
+            *(ctypes.c_void_p(x.data_ptr()) for x in (out, *tensors)),
+            (ctypes.c_int64 * len(sizes))(*sizes),
+            ctypes.c_float(scale),
+            kernel.encode(),
+            DTYPES.index(q.dtype),
+        )
+        if error is not None:
+            raise RuntimeError(error.decode())
+        return out
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_library(tmp_path_factory.mktemp("attention"), "attention_harness.cpp", SOURCES)
+
+
+# Copies that land as late as they may find a missing wait; as early, one that overwrites what
+# another thread still reads. Few and many processors give one and several items to a block.
+@pytest.fixture(params=[(2, False, 0), (64, True, 1)], ids=["late-copies", "early-copies"])
+def device(request: pytest.FixtureRequest, library: Path) -> Device:
+    device = Device(library)
+    device.library.configure(*request.param)
+    return device
+
+
+def cast(inputs: tuple[Any, ...], dtype: torch.dtype) -> tuple[Any, ...]:
+    return map_tensors(inputs, lambda x: x.to(dtype) if x.is_floating_point() else x)
+
+
+def plan_of(inputs: tuple[Any, ...], kernel: str, **how: Any) -> AttentionPlan:
+    q, *_, columns, rows = inputs[:5]
+    fits = [c for c in KERNELS if c.kernel == kernel and c.min_head_dim <= q.shape[3]]
+    choice = next(c for c in fits if q.shape[3] <= c.max_head_dim)
+    return plan_attention(segments_of(columns, rows), q, "cuda", choice=choice, **how)
+
+
+def run(device: Device, plan: AttentionPlan, inputs: tuple[Any, ...]) -> Tensor:
+    q, k, v, _, _, *own = inputs
+    return device.run(plan, q, k, v, *own)
+
+
+def check(device: Device, case: SlabCase, kernel: str, dtype: torch.dtype, **how: Any) -> None:
+    inputs = cast(case.inputs(), dtype)
+    out = run(device, plan_of(inputs, kernel, **how), inputs)
+    assert out.dtype == dtype
+    want = slab_attention.reference(*to_float64(inputs))
+    tolerance = TOLERANCE[dtype] * max(1.0, case.sharpness)
+    assert_close(out, want, atol=tolerance, rtol=0 if dtype == torch.float32 else tolerance)
+
+
+COMBINATIONS = [("fma64", torch.float32)]
+COMBINATIONS += [(k, d) for k in ("mma16", "mma64") for d in (torch.float16, torch.bfloat16)]
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), COMBINATIONS, ids=str)
+@pytest.mark.parametrize("case", SLAB_ATTENTION, ids=str)
+def test_slab_attention(case, kernel, dtype, device):
+    check(device, case, kernel, dtype)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), COMBINATIONS, ids=str)
+@pytest.mark.parametrize("case", SLAB_ATTENTION[5:40:3], ids=str)
+def test_without_inlining(case, kernel, dtype, device):
+    """In invariant mode every segment, however short, is the prefix kernel's."""
+    check(device, case, kernel, dtype, invariant=True)
