@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from t2engine.ops import slab_attention
 from t2engine.ops._attention_plan import AttentionPlan, plan_attention
-from t2engine.ops._prefix_choices import PREFIX_CHOICES, PrefixChoice
+from t2engine.ops._prefix_choices import PREFIX_CHOICES
 from t2engine.ops.slab_attention import planned, segments_of
 from tests.backends import assert_close, map_tensors, to_float64
 from tests.kernels.cuda_library import build_library
@@ -111,3 +110,20 @@ def test_slab_attention(case, kernel, dtype, device):
 def test_without_inlining(case, kernel, dtype, device):
     """In invariant mode every segment, however short, is the prefix kernel's."""
     check(device, case, kernel, dtype, invariant=True)
+
+
+WGMMA = [
+    SlabCase(one_prompt(5, P), 5, 2, 2, D, 3) for P in (1, 127, 128, 129, 600) for D in (64, 128)
+]
+WGMMA += [
+    SlabCase(((0, 12, 256), (0, 7, 128), (0, 3, 17), (3, 7, 130), (7, 12, 5)), 12, 1, 7, 128, 33),
+    SlabCase(one_prompt(70, 1100), 70, 1, 3, 64, 16, slab=64),  # more queries than a tile
+    SlabCase(one_prompt(3, 64), 6, 2, 2, 64, 20),  # rows after the prompt's: padding
+    SlabCase(one_prompt(6, 200), 6, 2, 2, 64, 50, sharpness=30.0),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", WGMMA, ids=str)
+def test_wgmma(case, dtype, device):
+    check(device, case, "wgmma128", dtype, invariant=True)

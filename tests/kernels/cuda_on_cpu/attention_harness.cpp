@@ -28,14 +28,13 @@ const char* slab_attention(void* out, void* q, void* prefix_k, void* prefix_v, c
   const auto type = t2::Dtype(dtype);
   const int64_t heads = n[0] * n[2];
   try {
-    t2::slab_attention_cuda({out, type, {n[1], heads, n[3]}}, {q, type, {n[0], n[1], n[2], n[3]}},
-                            {prefix_k, type, {n[0], n[4], n[3]}},
-                            {prefix_v, type, {n[0], n[4], n[3]}}, {items, {n[5], 6}},
-                            {row_states, {n[1] + 1}}, {row_spans, {n[1] + 1}}, {spans, {n[6], 2}},
-                            {state, {n[7], heads, n[3]}}, {lse, {n[7], heads}},
-                            {slab_k, type, {n[8], n[0], n[9], n[3]}},
-                            {slab_v, type, {n[8], n[0], n[9], n[3]}}, {row_chunk, {n[10], n[1]}},
-                            {first, {n[1]}}, {last, {n[1]}}, scale, kernel, nullptr);
+    t2::slab_attention_cuda(
+        {out, type, {n[1], heads, n[3]}}, {q, type, {n[0], n[1], n[2], n[3]}},
+        {prefix_k, type, {n[0], n[4], n[3]}}, {prefix_v, type, {n[0], n[4], n[3]}},
+        {items, {n[5], 6}}, {row_states, {n[1] + 1}}, {row_spans, {n[1] + 1}}, {spans, {n[6], 2}},
+        {state, {n[7], heads, n[3]}}, {lse, {n[7], heads}},
+        {slab_k, type, {n[8], n[0], n[9], n[3]}}, {slab_v, type, {n[8], n[0], n[9], n[3]}},
+        {row_chunk, {n[10], n[1]}}, {first, {n[1]}}, {last, {n[1]}}, scale, kernel, nullptr);
     return nullptr;
   } catch (const std::exception& caught) {
     error = caught.what();

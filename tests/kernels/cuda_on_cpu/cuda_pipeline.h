@@ -10,6 +10,7 @@ inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes, si
                                zeros};
   if (cuda_on_cpu::settings.copies_land_early) {
     copy.run();
+    cuda_on_cpu::running->unfenced = true;
   } else {
     cuda_on_cpu::running->open.push_back(copy);
   }
@@ -25,7 +26,10 @@ inline void __pipeline_commit() {
 inline void __pipeline_wait_prior(size_t prior) {
   auto& committed = cuda_on_cpu::running->committed;
   while (committed.size() > prior) {
-    for (const cuda_on_cpu::Copy& copy : committed.front()) copy.run();
+    for (const cuda_on_cpu::Copy& copy : committed.front()) {
+      copy.run();
+      cuda_on_cpu::running->unfenced = true;
+    }
     committed.erase(committed.begin());
   }
 }

@@ -1,6 +1,6 @@
-// Takes the place of csrc/cuda/ptx.h: the same functions, as the PTX ISA describes the instructions.
-// A warp's fibers meet at each, leave what the others read of them, and meet again only at the next:
-// two places take turns, so that nobody overwrites what is still being read.
+// Takes the place of csrc/cuda/ptx.h: the same functions, as the PTX ISA describes the
+// instructions. A warp's fibers meet at each, leave what the others read of them, and meet again
+// only at the next: two places take turns, so that nobody overwrites what is still being read.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -102,8 +102,10 @@ inline float exp2_fast(float x) { return std::exp2(x); }
 template <typename T>
 uint32_t pack(float low, float high) {
   const auto bits = [](float x) -> uint32_t {
-    if constexpr (std::is_same_v<T, Bfloat16>) return to_bfloat16(x).bits;
-    else return to_float16(x).bits;
+    if constexpr (std::is_same_v<T, Bfloat16>)
+      return to_bfloat16(x).bits;
+    else
+      return to_float16(x).bits;
   };
   return bits(low) | bits(high) << 16;
 }
@@ -119,9 +121,8 @@ inline void load_transposed(uint32_t (&to)[4], const void* row) {
 template <typename T>
 void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   using namespace cuda_on_cpu;
-  const unsigned turn = meet([&](Lane& lane, unsigned at) {
-    lane.words[at] = {a[0], a[1], a[2], a[3], b0, b1};
-  });
+  const unsigned turn =
+      meet([&](Lane& lane, unsigned at) { lane.words[at] = {a[0], a[1], a[2], a[3], b0, b1}; });
   const unsigned group = lane_number() / 4, place = lane_number() % 4;
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = group + i / 2 * 8, column = 2 * place + i % 2;
