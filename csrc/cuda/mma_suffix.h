@@ -71,7 +71,7 @@ struct MmaSuffix {
 };
 
 template <typename T, int kWidth>
-__global__ void __launch_bounds__(64, kWidth <= 96 ? 8 : 4) mma_suffix_kernel(const Problem<T> p) {
+__global__ void __launch_bounds__(64, kWidth <= 80 ? 8 : 4) mma_suffix_kernel(const Problem<T> p) {
   extern __shared__ float4 shared[];
   MmaSuffix<T, kWidth>::run(reinterpret_cast<T*>(shared), p);
 }

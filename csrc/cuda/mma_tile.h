@@ -15,7 +15,8 @@ struct MmaRing {
   static constexpr int kWidth = kWidth_, kKeys = kKeys_, kStages = kStages_, kWarps = kWarps_;
   static constexpr int kThreads = kWarps * kWarpSize;
   static constexpr int kStride = kWidth + 8;
-  static constexpr int kUnit = 8;  // elements of one copy
+  static constexpr int kUnit = 8;       // elements of one copy
+  static constexpr int kCopyLanes = 8;  // threads that copy one row together
   static constexpr size_t kBytes = sizeof(T) * 2 * kStages * kKeys * kStride;
   static_assert(kWidth % 16 == 0 && kKeys % 16 == 0 && kStages > 1);
 
@@ -39,14 +40,17 @@ struct MmaRing {
   // place: of a key, its row of keys and its row of values in device memory.
   template <typename Place>
   __device__ void copy(int tile, int num_keys, const Place& place, const Problem<T>& p) const {
-    constexpr int kUnits = kWidth / kUnit;
-#pragma unroll 1
-    for (int i = threadIdx.x; i < kKeys * kUnits; i += kThreads) {
-      const int row = i / kUnits, d = i % kUnits * kUnit, key = tile * kKeys + row;
+    const int lane = threadIdx.x % kCopyLanes;
+#pragma unroll 2
+    for (int row = threadIdx.x / kCopyLanes; row < kKeys; row += kThreads / kCopyLanes) {
+      const int key = tile * kKeys + row;
       const bool there = key < num_keys;
       const auto from = place(there ? key : 0);
-      copy_unit(keys(tile) + row * kStride + d, from.k, d, there, p);
-      copy_unit(values(tile) + row * kStride + d, from.v, d, there, p);
+#pragma unroll
+      for (int d = kUnit * lane; d < kWidth; d += kUnit * kCopyLanes) {
+        copy_unit(keys(tile) + row * kStride + d, from.k, d, there, p);
+        copy_unit(values(tile) + row * kStride + d, from.v, d, there, p);
+      }
     }
   }
 };

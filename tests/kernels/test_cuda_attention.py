@@ -16,11 +16,11 @@ from torch import Tensor
 
 from t2engine.ops import slab_attention
 from t2engine.ops._attention_plan import AttentionPlan, plan_attention
-from t2engine.ops._prefix_choices import PREFIX_CHOICES
+from t2engine.ops._prefix_choices import PREFIX_CHOICES, choose_prefix
 from t2engine.ops.slab_attention import planned, segments_of
 from tests.backends import assert_close, map_tensors, to_float64
 from tests.kernels.cuda_library import build_library
-from tests.slab_cases import SLAB_ATTENTION, SlabCase, one_prompt
+from tests.slab_cases import SLAB_ATTENTION, TWO_LEVELS, SlabCase, one_prompt
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fibers are Linux's ucontext")
 SOURCES = ["slab_attention.cu", "hopper/wgmma_prefix.cu"]
@@ -113,10 +113,8 @@ def test_without_inlining(case, kernel, dtype, device):
 
 
 WGMMA = [
-    SlabCase(one_prompt(5, P), 5, 2, 2, D, 3) for P in (1, 127, 128, 129, 600) for D in (64, 128)
-]
-WGMMA += [
-    SlabCase(((0, 12, 256), (0, 7, 128), (0, 3, 17), (3, 7, 130), (7, 12, 5)), 12, 1, 7, 128, 33),
+    *(SlabCase(one_prompt(5, P), 5, 2, 2, D, 3) for P in (1, 127, 128, 600) for D in (64, 128)),
+    SlabCase(TWO_LEVELS, 12, 1, 7, 128, 33),
     SlabCase(one_prompt(70, 1100), 70, 1, 3, 64, 16, slab=64),  # more queries than a tile
     SlabCase(one_prompt(3, 64), 6, 2, 2, 64, 20),  # rows after the prompt's: padding
     SlabCase(one_prompt(6, 200), 6, 2, 2, 64, 50, sharpness=30.0),
@@ -124,6 +122,75 @@ WGMMA += [
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("invariant", [False, True], ids=["splits-by-device", "invariant"])
 @pytest.mark.parametrize("case", WGMMA, ids=str)
-def test_wgmma(case, dtype, device):
-    check(device, case, "wgmma128", dtype, invariant=True)
+def test_wgmma(case, invariant, dtype, device):
+    check(device, case, "wgmma128", dtype, invariant=invariant)
+
+
+EVERY = [*COMBINATIONS, ("wgmma128", torch.bfloat16)]
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
+def test_more_sharers_than_a_block_takes(kernel, dtype, device):
+    check(device, SlabCase(one_prompt(3, 130), 3, 2, 19, 64, 20), kernel, dtype)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
+def test_a_row_alone_has_the_same_bits(kernel, dtype, device):
+    case = SlabCase(((0, 40, 256), (0, 21, 140), (21, 40, 70)), 40, 1, 2, 64, 30)
+    inputs = cast(case.inputs(), dtype)
+    together = run(device, plan_of(inputs, kernel, invariant=True), inputs)
+    for row in (0, 20, 33):
+        alone = case.take(inputs, [row])
+        out = run(device, plan_of(alone, kernel, invariant=True), alone)
+        assert torch.equal(out[0], together[row])
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
+def test_rows_that_are_not_16_byte_aligned(kernel, dtype, device):
+    """A dense view may start anywhere; the kernels then copy element by element."""
+    q, k, *rest = cast(SlabCase(TWO_LEVELS, 12, 2, 2, 64, 9).inputs(), dtype)
+    shifted = torch.cat([k.new_zeros(1), k.flatten()])[1:].view(k.shape)
+    assert shifted.data_ptr() % 16 == k.element_size()
+    inputs = (q, shifted, *rest)
+    out = run(device, plan_of(inputs, kernel, invariant=True), inputs)
+    want = slab_attention.reference(*to_float64(inputs))
+    assert_close(out, want, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("kernel", ["mma16", "mma64"])
+def test_a_head_of_odd_width(kernel, device):
+    check(device, SlabCase(one_prompt(5, 130), 5, 1, 2, 37, 9), kernel, torch.float16)
+
+
+def test_what_has_no_kernel_is_refused(device):
+    inputs = SlabCase(one_prompt(20, 130), 20, 1, 2, 64).inputs()
+    half = cast(inputs, torch.float16)
+    plans = {name: plan_of(inputs, name) for name in ("fma64", "mma64", "wgmma128")}
+    with pytest.raises(RuntimeError, match="float32 has no kernel named mma64 on CUDA"):
+        run(device, plans["mma64"], inputs)
+    with pytest.raises(RuntimeError, match="16-bit types have no kernel named fma64 on CUDA"):
+        run(device, plans["fma64"], half)
+    with pytest.raises(RuntimeError, match="scale must be positive on CUDA, got 0"):
+        run(device, plans["mma64"], (*half[:-1], 0.0))
+    narrow = cast(SlabCase(one_prompt(20, 130), 20, 1, 2, 80).inputs(), torch.float16)
+    with pytest.raises(RuntimeError, match="wgmma128 takes head_dim 64 or 128, got 80"):
+        run(device, plans["wgmma128"], narrow)
+    wide = SlabCase(one_prompt(20, 130), 20, 1, 2, 260).inputs()
+    with pytest.raises(RuntimeError, match="head_dim must be at most 256 on CUDA, got 260"):
+        run(device, plans["fma64"], wide)
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_wgmma_is_taken_by_name_alone(capability):
+    """Until a GPU has run it, nothing that names no kernel gets it."""
+    wide = ("cuda", capability, 2, 128)
+    assert choose_prefix(*wide, 16).kernel == "mma16"
+    assert choose_prefix(*wide, 1 << 20).kernel == "mma64"
+    assert choose_prefix("cuda", capability, 4, 128, 1 << 20).kernel == "fma64"
+    if capability == 90:
+        assert choose_prefix(*wide, 1 << 20, "wgmma128").tile_rows == 128
+        return
+    with pytest.raises(ValueError, match="slab_attention: cuda has no kernel"):
+        choose_prefix(*wide, 1 << 20, "wgmma128")
