@@ -115,7 +115,8 @@ struct Softmax {
       for (int n = 0; n < kKeys / 8; ++n) {
         const float low = exp2_fast(fmaf(scores[n][2 * half], scale, -top[half]));
         const float high = exp2_fast(fmaf(scores[n][2 * half + 1], scale, -top[half]));
-        mass[half] += low + high;
+        mass[half] += low;
+        mass[half] += high;
         weights[n / 2][n % 2 * 2 + half] = pack<T>(low, high);
       }
     }

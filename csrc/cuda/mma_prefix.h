@@ -61,9 +61,8 @@ struct MmaPrefix {
   __device__ static void run(T* shared, const Problem<T>& p) {
     const Item item = item_at(p, blockIdx.x);
     const int kv_head = blockIdx.y;
-    const int64_t base = (kv_head * p.prefix_size + item.start) * p.head_dim;
     const auto place = [&](int key) {
-      const int64_t at = base + int64_t(key) * p.head_dim;
+      const int64_t at = (blockIdx.y * p.prefix_size + item.start + key) * p.head_dim;
       return typename RowKeys<T>::Place{p.prefix_k + at, p.prefix_v + at};
     };
     const Feed feed(Ring{shared}, item.stop - item.start, place, p);
@@ -87,7 +86,9 @@ struct MmaPrefix {
 };
 
 template <typename T, int kWidth, int kRows>
-__global__ void __launch_bounds__(128) mma_prefix_kernel(const Problem<T> p) {
+__global__ void __launch_bounds__(128, kWidth <= 64    ? 4
+                                       : kWidth <= 128 ? 3
+                                                       : 1) mma_prefix_kernel(const Problem<T> p) {
   extern __shared__ float4 shared[];
   MmaPrefix<T, kWidth, kRows>::run(reinterpret_cast<T*>(shared), p);
 }

@@ -41,11 +41,11 @@ struct MmaRing {
   template <typename Place>
   __device__ void copy(int tile, int num_keys, const Place& place, const Problem<T>& p) const {
     const int lane = threadIdx.x % kCopyLanes;
-#pragma unroll 2
+#pragma unroll 1
     for (int row = threadIdx.x / kCopyLanes; row < kKeys; row += kThreads / kCopyLanes) {
       const int key = tile * kKeys + row;
       const bool there = key < num_keys;
-      const auto from = place(there ? key : 0);
+      const auto from = place(min(key, num_keys - 1));
 #pragma unroll
       for (int d = kUnit * lane; d < kWidth; d += kUnit * kCopyLanes) {
         copy_unit(keys(tile) + row * kStride + d, from.k, d, there, p);
