@@ -174,7 +174,7 @@ struct Consumer : Softmax<kWidth> {
 };
 
 // A block takes every gridDim.x-th piece of work: an item, 128 queries of one kv head against
-// one split of the keys. The first warpgroup copies tiles, ahead into the next item; the others
+// one split of the keys. The last warpgroup copies tiles, ahead into the next item; the others
 // have half of the queries each.
 template <typename T, int kWidth>  // kWidth == head_dim
 __global__ void __launch_bounds__(kThreads, 1) wgmma_prefix_kernel(const Problem<T> p) {
