@@ -49,7 +49,7 @@ struct MmaPrefix {
                                       const Problem<T>& p) {
     for (int i = threadIdx.x; i < kWarpRows * kWidth / 2; i += Ring::kThreads) {
       const int row = i / (kWidth / 2), d = i % (kWidth / 2) * 2, query = item.query + row;
-      if (query >= item.queries || row >= kRows) return;
+      if (query >= item.queries) return;
       const auto joined = parts.join(row, d);
       const int64_t state = state_of(p, item, kv_head, query);
       if (d == 0) write_state(joined.top, joined.mass, state, p);
@@ -85,10 +85,14 @@ struct MmaPrefix {
   }
 };
 
+// Blocks of a processor that registers are shared out for.
+template <int kWidth>
+constexpr int kMmaBlocks = kWidth <= 64    ? 4
+                           : kWidth <= 128 ? 3
+                                           : 1;
+
 template <typename T, int kWidth, int kRows>
-__global__ void __launch_bounds__(128, kWidth <= 64    ? 4
-                                       : kWidth <= 128 ? 3
-                                                       : 1) mma_prefix_kernel(const Problem<T> p) {
+__global__ void __launch_bounds__(128, kMmaBlocks<kWidth>) mma_prefix_kernel(const Problem<T> p) {
   extern __shared__ float4 shared[];
   MmaPrefix<T, kWidth, kRows>::run(reinterpret_cast<T*>(shared), p);
 }

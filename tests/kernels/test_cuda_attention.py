@@ -1,6 +1,7 @@
-"""slab_attention's CUDA kernels, run on the CPU by the fibers of cuda_on_cpu/: no GPU takes part.
+"""Each of slab_attention's CUDA kernels, in every dtype it takes.
 
-What this cannot see: real races within a warp, alignment faults of plain loads, and speed.
+They run on the CPU by the fibers of cuda_on_cpu/, and on the GPU where there is one. What the CPU
+cannot see: real races within a warp, alignment faults of plain loads, and speed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from t2engine.ops import slab_attention
 from t2engine.ops._attention_plan import AttentionPlan, plan_attention
 from t2engine.ops._prefix_choices import PREFIX_CHOICES, choose_prefix
 from t2engine.ops.slab_attention import planned, segments_of
-from tests.backends import assert_close, map_tensors, to_float64
+from tests.backends import assert_close, map_tensors, require, to_float64
 from tests.kernels.cuda_library import build_library
 from tests.slab_cases import SLAB_ATTENTION, TWO_LEVELS, SlabCase, one_prompt
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fibers are Linux's ucontext")
 SOURCES = ["slab_attention.cu", "hopper/wgmma_prefix.cu"]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]  # in the order of the harness
 # Half precision rounds the weights and the output; their errors add up to a few of its units.
@@ -30,8 +30,19 @@ TOLERANCE = {torch.float32: 4e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 KERNELS = [c for c in PREFIX_CHOICES if c.backend == "cuda"]
 
 
-class Device:
+class Gpu:
+    where = "cuda"
+
+    def run(self, plan: AttentionPlan, q: Tensor, *inputs: Any) -> Tensor:
+        (out,) = slab_attention.outputs(q)
+        slab_attention.load("cuda")(out, *planned(plan, q, *inputs))
+        return out
+
+
+class Fibers:
     """An imaginary device of few processors, on which slab_attention runs as on a CUDA device."""
+
+    where = "cpu"
 
     def __init__(self, library: Path) -> None:
         self.library = ctypes.CDLL(str(library))
@@ -58,16 +69,31 @@ class Device:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if sys.platform != "linux":
+        pytest.skip("fibers are Linux's ucontext")
     return build_library(tmp_path_factory.mktemp("attention"), "attention_harness.cpp", SOURCES)
 
 
+Device = Gpu | Fibers
 # Copies that land as late as they may find a missing wait; as early, one that overwrites what
 # another thread still reads. Few and many processors give one and several items to a block.
-@pytest.fixture(params=[(2, False, 0), (64, True, 1)], ids=["late-copies", "early-copies"])
-def device(request: pytest.FixtureRequest, library: Path) -> Device:
-    device = Device(library)
-    device.library.configure(*request.param)
-    return device
+FIBERS = {"late-copies": (2, False, 0), "early-copies": (64, True, 1)}
+
+
+@pytest.fixture(params=[*FIBERS, "gpu"])
+def device(request: pytest.FixtureRequest) -> Device:
+    if request.param == "gpu":
+        require("cuda", slab_attention.why_not("cuda", "cuda"))
+        return Gpu()
+    fibers = Fibers(request.getfixturevalue("library"))
+    fibers.library.configure(*FIBERS[request.param])
+    return fibers
+
+
+def need_hopper(device: Device, kernel: str) -> None:
+    if device.where == "cuda" and kernel == "wgmma128":
+        capability = torch.cuda.get_device_capability()
+        require("cuda", None if capability[0] == 9 else "wgmma128 runs on Hopper alone")
 
 
 def cast(inputs: tuple[Any, ...], dtype: torch.dtype) -> tuple[Any, ...]:
@@ -87,7 +113,8 @@ def run(device: Device, plan: AttentionPlan, inputs: tuple[Any, ...]) -> Tensor:
 
 
 def check(device: Device, case: SlabCase, kernel: str, dtype: torch.dtype, **how: Any) -> None:
-    inputs = cast(case.inputs(), dtype)
+    need_hopper(device, kernel)
+    inputs = cast(case.inputs(device.where), dtype)
     out = run(device, plan_of(inputs, kernel, **how), inputs)
     assert out.dtype == dtype
     want = slab_attention.reference(*to_float64(inputs))
@@ -139,7 +166,8 @@ def test_more_sharers_than_a_block_takes(kernel, dtype, device):
 @pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
 def test_a_row_alone_has_the_same_bits(kernel, dtype, device):
     case = SlabCase(((0, 40, 256), (0, 21, 140), (21, 40, 70)), 40, 1, 2, 64, 30)
-    inputs = cast(case.inputs(), dtype)
+    need_hopper(device, kernel)
+    inputs = cast(case.inputs(device.where), dtype)
     together = run(device, plan_of(inputs, kernel, invariant=True), inputs)
     for row in (0, 20, 33):
         alone = case.take(inputs, [row])
@@ -150,7 +178,8 @@ def test_a_row_alone_has_the_same_bits(kernel, dtype, device):
 @pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
 def test_rows_that_are_not_16_byte_aligned(kernel, dtype, device):
     """A dense view may start anywhere; the kernels then copy element by element."""
-    q, k, *rest = cast(SlabCase(TWO_LEVELS, 12, 2, 2, 64, 9).inputs(), dtype)
+    need_hopper(device, kernel)
+    q, k, *rest = cast(SlabCase(TWO_LEVELS, 12, 2, 2, 64, 9).inputs(device.where), dtype)
     shifted = torch.cat([k.new_zeros(1), k.flatten()])[1:].view(k.shape)
     assert shifted.data_ptr() % 16 == k.element_size()
     inputs = (q, shifted, *rest)
@@ -164,22 +193,24 @@ def test_a_head_of_odd_width(kernel, device):
     check(device, SlabCase(one_prompt(5, 130), 5, 1, 2, 37, 9), kernel, torch.float16)
 
 
-def test_what_has_no_kernel_is_refused(device):
-    inputs = SlabCase(one_prompt(20, 130), 20, 1, 2, 64).inputs()
-    half = cast(inputs, torch.float16)
-    plans = {name: plan_of(inputs, name) for name in ("fma64", "mma64", "wgmma128")}
-    with pytest.raises(RuntimeError, match="float32 has no kernel named mma64 on CUDA"):
-        run(device, plans["mma64"], inputs)
-    with pytest.raises(RuntimeError, match="16-bit types have no kernel named fma64 on CUDA"):
-        run(device, plans["fma64"], half)
-    with pytest.raises(RuntimeError, match="scale must be positive on CUDA, got 0"):
-        run(device, plans["mma64"], (*half[:-1], 0.0))
-    narrow = cast(SlabCase(one_prompt(20, 130), 20, 1, 2, 80).inputs(), torch.float16)
-    with pytest.raises(RuntimeError, match="wgmma128 takes head_dim 64 or 128, got 80"):
-        run(device, plans["wgmma128"], narrow)
-    wide = SlabCase(one_prompt(20, 130), 20, 1, 2, 260).inputs()
-    with pytest.raises(RuntimeError, match="head_dim must be at most 256 on CUDA, got 260"):
-        run(device, plans["fma64"], wide)
+REFUSALS = [  # kernel, dtype, head_dim, scale, message
+    ("mma64", torch.float32, 64, 1.0, "float32 has no kernel named mma64 on CUDA"),
+    ("fma64", torch.float16, 64, 1.0, "16-bit types have no kernel named fma64 on CUDA"),
+    ("mma64", torch.float16, 64, 0.0, "scale must be positive on CUDA, got 0"),
+    ("wgmma128", torch.float16, 80, 1.0, "wgmma128 takes head_dim 64 or 128, got 80"),
+    ("fma64", torch.float32, 260, 1.0, "head_dim must be at most 256 on CUDA, got 260"),
+]
+
+
+@pytest.mark.parametrize(("kernel", "dtype", "head_dim", "scale", "message"), REFUSALS)
+def test_what_has_no_kernel_is_refused(kernel, dtype, head_dim, scale, message, device):
+    case = SlabCase(one_prompt(20, 130), 20, 1, 2, head_dim)
+    inputs = cast(case.inputs(device.where), dtype)
+    choice = next(c for c in KERNELS if c.kernel == kernel)
+    segments = segments_of(*inputs[3:5])
+    plan = plan_attention(segments, inputs[0], "cuda", choice=choice)
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        run(device, plan, (*inputs[:-1], scale))
 
 
 @pytest.mark.parametrize("capability", [80, 90, 100])
