@@ -79,6 +79,7 @@ struct Fiber {
   unsigned number = 0;
   Wait wait = Wait::kNothing;
   std::function<bool()> condition;
+  bool pausing = false;
   float shuffled = 0;
   bool unfenced = false;  // asynchronous copies have landed since the last fence
   std::vector<Copy> open;
@@ -99,6 +100,15 @@ inline void wait_for(Wait wait) {
 inline void wait_until(const std::function<bool()>& condition) {
   running->condition = condition;
   wait_for(Wait::kCondition);
+}
+
+// Lets the others take this many turns.
+inline uint64_t turn = 0;
+inline void pause(unsigned turns) {
+  Fiber& fiber = *running;
+  fiber.pausing = true;
+  wait_until([until = turn + turns] { return turn >= until; });
+  fiber.pausing = false;
 }
 
 inline void enter() {
@@ -153,7 +163,7 @@ inline void run_block() {
     fiber.wait = Wait::kNothing;
     fiber.open.clear();
     fiber.committed.clear();
-    fiber.unfenced = false;
+    fiber.unfenced = fiber.pausing = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -173,7 +183,9 @@ inline void run_block() {
       released |= release(i, min(i + 4 * kWarpSize, count), Wait::kWarpgroup);
     }
     if (thrown) std::rethrow_exception(thrown);
+    ++turn;
     released |= release_by_condition();
+    for (const Fiber& fiber : fibers) released |= fiber.pausing;
     if (released) continue;
     for (const Fiber& fiber : fibers) {
       if (fiber.wait != Wait::kEnd) throw std::runtime_error("threads wait at different barriers");
