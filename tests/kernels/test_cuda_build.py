@@ -22,6 +22,22 @@ CSRC = ROOT / "csrc"
 HARNESS = Path(__file__).parent / "cuda_on_cpu"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # pip's cmake and ninja
 needs_cmake = pytest.mark.skipif(shutil.which("cmake", path=PATH) is None, reason="no cmake")
+COPY = r"LDGSTS\.\S*128"
+ATTENTION_INSTRUCTIONS = [  # kernel, architectures it is compiled for, patterns
+    ("fma_prefix_kernel", 2, [COPY, r"FFMA"]),
+    ("fma_suffix_kernel", 2, [COPY, r"FFMA"]),
+    (
+        "mma_prefix_kernel",
+        2,
+        [COPY, r"HMMA\.16816\.F32", r"LDSM\.16\.M88\.4", r"LDSM\.16\.MT88\.4"],
+    ),
+    (
+        "mma_suffix_kernel",
+        2,
+        [COPY, r"HMMA\.16816\.F32", r"LDSM\.16\.M88\.4", r"LDSM\.16\.MT88\.4"],
+    ),
+    ("wgmma_prefix_kernel", 1, [COPY, r"HGMMA\.64x128x16\.F32", r"HGMMA.*tnspB", r"USETMAXREG"]),
+]
 CUDA_OPS = [name for name, op in OPS.items() if "cuda" in op.native]
 HARNESSED = [name for name in CUDA_OPS if f"{name}.cu" not in ELSEWHERE]
 
@@ -56,13 +72,17 @@ def test_every_source_is_compiled_for_every_architecture(built, native, cuobjdum
     assert native.cuda_architectures == architectures
     found = re.findall(r"\.(sm_\w+)\.cubin", run(cuobjdump, "--list-elf", str(built)))
     sources = len(list((CSRC / "cuda").glob("*.cu")))
-    assert sorted(found) == sorted(architectures * sources)
+    for_hopper = ["sm_90a"] * len(list((CSRC / "cuda/hopper").glob("*.cu")))
+    assert sorted(found) == sorted(architectures * sources + for_hopper)
 
 
 def test_no_cuda_kernel_spills(built, cuobjdump):
     usage = run(cuobjdump, "-res-usage", str(built))
     kernels = re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", usage)
-    for name in HARNESSED:
+    for name in (
+        *HARNESSED,
+        *(kernel.removesuffix("_kernel") for kernel, *_ in ATTENTION_INSTRUCTIONS),
+    ):
         assert any(f"{name}_kernel" in kernel for kernel, *_ in kernels)
     assert [k for k in kernels if k[2:] != ("0", "0")] == []
 
@@ -78,6 +98,25 @@ def test_aligned_rows_are_read_16_bytes_at_a_time(built, native, cuobjdump):
         own = [kernel for kernel in kernels if f"{name}_kernel" in kernel.split("\n", 1)[0]]
         wide = [kernel for kernel in own if "LDG.E.128" in kernel]
         assert len(own) == 2 * len(wide) == 2 * elements * len(native.cuda_architectures)
+
+
+@pytest.mark.parametrize(("kernel", "architectures", "instructions"), ATTENTION_INSTRUCTIONS)
+def test_attention_is_made_of_the_instructions_meant(
+    built, cuobjdump, kernel, architectures, instructions
+):
+    """Among them copies of 16 bytes to shared memory, past the registers."""
+    code = run(cuobjdump, "-sass", "-fun", ",".join(names_of(built, cuobjdump, kernel)), str(built))
+    functions = re.split(r"^\s*Function : ", code, flags=re.MULTILINE)[1:]
+    assert len(functions) % architectures == 0
+    assert functions
+    for function in functions:
+        for instruction in instructions:
+            assert re.search(instruction, function), (function.splitlines()[0], instruction)
+
+
+def names_of(built: Path, cuobjdump: str, kernel: str) -> list[str]:
+    usage = run(cuobjdump, "-res-usage", str(built))
+    return sorted(set(re.findall(rf"Function (\S*\d{kernel}\S*):", usage)))
 
 
 def test_the_extension_needs_no_driver(native):

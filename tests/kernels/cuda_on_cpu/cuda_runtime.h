@@ -23,6 +23,9 @@
 #define __shared__
 #define __launch_bounds__(...)
 
+struct alignas(8) float2 {
+  float x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
@@ -48,7 +51,7 @@ constexpr size_t kSharedFloat4 = 1 << 14;  // 256 KB, more than any device has
 constexpr size_t kStackBytes = 1 << 16;
 constexpr unsigned kWarpSize = 32;
 
-enum class Wait { kNothing, kWarp, kBlock, kEnd };
+enum class Wait { kNothing, kWarp, kWarpgroup, kBlock, kCondition, kEnd };
 
 // How the device behaves where CUDA leaves it open.
 struct Settings {
@@ -75,6 +78,9 @@ struct Fiber {
   dim3 index;
   unsigned number = 0;
   Wait wait = Wait::kNothing;
+  std::function<bool()> condition;
+  bool pausing = false;
+  bool unfenced = false;  // asynchronous copies have landed since the last fence
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> committed;
 };
@@ -88,6 +94,20 @@ inline std::exception_ptr thrown;
 inline void wait_for(Wait wait) {
   running->wait = wait;
   swapcontext(&running->context, &scheduler);
+}
+
+inline void wait_until(const std::function<bool()>& condition) {
+  running->condition = condition;
+  wait_for(Wait::kCondition);
+}
+
+// Lets the others take this many turns.
+inline uint64_t turn = 0;
+inline void pause(unsigned turns) {
+  Fiber& fiber = *running;
+  fiber.pausing = true;
+  wait_until([until = turn + turns] { return turn >= until; });
+  fiber.pausing = false;
 }
 
 inline void enter() {
@@ -120,6 +140,16 @@ inline bool release(size_t first, size_t last, Wait wait) {
   return any;
 }
 
+inline bool release_by_condition() {
+  bool any = false;
+  for (Fiber& fiber : fibers) {
+    if (fiber.wait != Wait::kCondition || !fiber.condition()) continue;
+    fiber.wait = Wait::kNothing;
+    any = true;
+  }
+  return any;
+}
+
 inline void run_block() {
   const unsigned count = blockDim.x * blockDim.y * blockDim.z;
   fibers.resize(count);
@@ -132,6 +162,7 @@ inline void run_block() {
     fiber.wait = Wait::kNothing;
     fiber.open.clear();
     fiber.committed.clear();
+    fiber.unfenced = fiber.pausing = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -147,7 +178,13 @@ inline void run_block() {
     for (unsigned i = 0; i < count; i += kWarpSize) {
       released |= release(i, min(i + kWarpSize, count), Wait::kWarp);
     }
+    for (unsigned i = 0; i < count; i += 4 * kWarpSize) {
+      released |= release(i, min(i + 4 * kWarpSize, count), Wait::kWarpgroup);
+    }
     if (thrown) std::rethrow_exception(thrown);
+    ++turn;
+    released |= release_by_condition();
+    for (const Fiber& fiber : fibers) released |= fiber.pausing;
     if (released) continue;
     for (const Fiber& fiber : fibers) {
       if (fiber.wait != Wait::kEnd) throw std::runtime_error("threads wait at different barriers");

@@ -1,8 +1,8 @@
-// The prefix part of shared_prefix_attention.cu: the queries of all rows and sharers of one kv head
-// are the rows of one matrix product with a prompt's keys.
+// The prefix part of slab_attention.cu in float32: the queries of all rows and sharers of one kv
+// head are the rows of one matrix product with a segment's keys.
 #pragma once
 
-#include "attention_tile.h"
+#include "fma_tile.h"
 
 namespace t2 {
 
@@ -11,22 +11,6 @@ constexpr int kGroupLanes = 8;  // lanes that own kGroupRows queries together
 constexpr int kGroupRows = kTileRows / (kThreads / kGroupLanes);
 constexpr int kLaneKeys = kTileKeys / kGroupLanes;
 constexpr int kWeightStride = kTileKeys + 4;  // spreads the groups of a warp over the banks
-
-// The tiles of all prompts form one list, laid out without asking the device for row_bounds. This
-// never gives a prompt too few tiles; a tile past its prompt's rows ends at once.
-__host__ __device__ inline int64_t first_tile(int64_t packed_rows_before, int64_t prompt) {
-  return (packed_rows_before + prompt * (kTileRows - 1)) / kTileRows;
-}
-
-// The last prompt whose first tile is not past this one.
-__device__ inline int64_t prompt_of_tile(const Problem& p, int64_t tile) {
-  int64_t low = 0, high = p.num_prompts;
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (first_tile(p.row_bounds[middle] * p.sharers, middle) <= tile ? low : high) = middle;
-  }
-  return low;
-}
 
 // The shared memory of a block.
 struct PrefixTiles {
@@ -61,7 +45,7 @@ struct Group {
   }
 
   // One tile's scores, made weights under the new largest score and left in shared memory.
-  __device__ void weigh(const PrefixTiles& tiles, int64_t num_keys, const Problem& p) {
+  __device__ void weigh(const PrefixTiles& tiles, int num_keys, const Floats& p) {
     const int stride = row_stride(p.head_dim);
     float scores[kGroupRows][kLaneKeys] = {};
     for (int d = 0; d < p.head_dim; d += 4) {
@@ -102,7 +86,7 @@ struct Group {
   }
 
   // acc += weights @ v. Keys that are not there have weight 0 and zeros in v.
-  __device__ void add_values(const PrefixTiles& tiles, const Problem& p) {
+  __device__ void add_values(const PrefixTiles& tiles, const Floats& p) {
     const int stride = row_stride(p.head_dim);
 #pragma unroll 4
     for (int key = 0; key < kTileKeys; ++key) {
@@ -125,7 +109,7 @@ struct Group {
   }
 
   // state: [head_dim] and lse: one float, of query i.
-  __device__ void write(int i, float* state, float* lse, float total, const Problem& p) const {
+  __device__ void write(int i, float* state, float* lse, float total, const Floats& p) const {
     if (lane == 0) *lse = top[i] * kLn2 + logf(total);  // log 0 is -inf: no keys
     const float factor = total == 0 ? 0.0f : 1 / total;
 #pragma unroll
@@ -136,53 +120,48 @@ struct Group {
   }
 };
 
-// One block owns kTileRows queries of one prompt and kv head, against one split of the prompt's
-// keys. Grid: tiles of all prompts, kv heads, splits.
-// state: [splits, num_rows, num_heads, head_dim]; lse: [splits, num_rows, num_heads], natural log.
-template <int kColumns>  // float4 columns of a lane: 32 kColumns >= head_dim
-__global__ void __launch_bounds__(kThreads)
-    prefix_kernel(float* __restrict__ state, float* __restrict__ lse, const Problem p) {
-  const int64_t prompt = prompt_of_tile(p, blockIdx.x);
-  const int64_t first_row = p.row_bounds[prompt];
-  const int64_t packed_rows = (p.row_bounds[prompt + 1] - first_row) * p.sharers;
-  const int64_t first = (blockIdx.x - first_tile(first_row * p.sharers, prompt)) * kTileRows;
-  if (first >= packed_rows) return;
+// Starts the copy of a tile by the whole block. Keys past num_keys become zeros.
+// to: [kTileKeys, row_stride]; from: [num_keys, head_dim], num_keys > 0 and possibly past the tile.
+__device__ inline void copy_keys(float* to, const float* from, int num_keys, const Floats& p) {
+  const int stride = row_stride(p.head_dim);
+  for (int key = threadIdx.x / kCopyLanes; key < kTileKeys; key += kThreads / kCopyLanes) {
+    const bool there = key < num_keys;
+    copy_row(to + key * stride, there ? from + int64_t(key) * p.head_dim : from, there, p);
+  }
+}
 
-  // A query of this kv head, as a row of [num_rows * num_heads].
-  const auto head_at = [&](int64_t packed) {
-    return (first_row + packed / p.sharers) * p.num_heads + int64_t(blockIdx.y) * p.sharers +
-           packed % p.sharers;
-  };
+// One block owns an item: up to kTileRows queries of one kv head against one split of the keys.
+// Grid: items, kv heads.
+template <int kColumns>  // float4 columns of a lane: 32 kColumns >= head_dim
+__global__ void __launch_bounds__(kThreads) fma_prefix_kernel(const Floats p) {
+  const Item item = item_at(p, blockIdx.x);
+  const int kv_head = blockIdx.y;
   extern __shared__ float4 shared[];
   const int stride = row_stride(p.head_dim);
   const PrefixTiles tiles(reinterpret_cast<float*>(shared), stride);
+  const float* const queries = queries_of(p, item, kv_head);
   for (int row = threadIdx.x / kCopyLanes; row < kTileRows; row += kThreads / kCopyLanes) {
-    const bool there = first + row < packed_rows;
-    const float* from = there ? p.q + head_at(first + row) * p.head_dim : p.q;
+    const bool there = item.query + row < item.queries;
+    const float* from = there ? queries + int64_t(item.query + row) * p.head_dim : p.q;
     copy_row(tiles.q + row * stride, from, there, p);
   }
 
-  const int64_t first_key = p.prefix_bounds[2 * prompt];
-  const int64_t num_keys = p.prefix_bounds[2 * prompt + 1] - first_key;
-  const int64_t split_keys =
-      (num_keys + p.splits * kTileKeys - 1) / (p.splits * kTileKeys) * kTileKeys;
-  const int64_t start = blockIdx.z * split_keys;
-  const int64_t stop = min(start + split_keys, num_keys);
-  const int64_t base = (blockIdx.y * p.prefix_size + first_key) * p.head_dim;
-
+  const int64_t base = kv_head * p.prefix_size * p.head_dim;
+  const auto copy = [&](float* to, const float* from, int key) {
+    copy_keys(to, from + base + int64_t(key) * p.head_dim, item.stop - key, p);
+  };
   Group<kColumns> group;
-  if (start < stop) copy_keys(tiles.k, p.prefix_k + base + start * p.head_dim, stop - start, p);
+  copy(tiles.k, p.prefix_k, item.start);
   __pipeline_commit();
-  for (int64_t key = start; key < stop; key += kTileKeys) {
-    copy_keys(tiles.v, p.prefix_v + base + key * p.head_dim, stop - key, p);
+  for (int key = item.start; key < item.stop; key += kTileKeys) {
+    copy(tiles.v, p.prefix_v, key);
     __pipeline_commit();
     __pipeline_wait_prior(1);  // the keys have arrived; the values are still coming
     __syncthreads();
-    group.weigh(tiles, stop - key, p);
+    group.weigh(tiles, item.stop - key, p);
     __pipeline_wait_prior(0);
     __syncthreads();  // the values have arrived, and nobody reads the keys any more
-    const int64_t next = key + kTileKeys;
-    if (next < stop) copy_keys(tiles.k, p.prefix_k + base + next * p.head_dim, stop - next, p);
+    if (key + kTileKeys < item.stop) copy(tiles.k, p.prefix_k, key + kTileKeys);
     __pipeline_commit();
     group.add_values(tiles, p);
     __syncthreads();  // nobody reads the values any more
@@ -191,10 +170,10 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int i = 0; i < kGroupRows; ++i) {
     const float total = sum_of_lanes<kGroupLanes>(group.mass[i]);
-    const int64_t packed = first + group.row + i;
-    if (packed >= packed_rows) continue;
-    const int64_t head = blockIdx.z * p.num_rows * p.num_heads + head_at(packed);
-    group.write(i, state + head * p.head_dim, lse + head, total, p);
+    const int query = item.query + group.row + i;
+    if (query >= item.queries) continue;
+    const int64_t state = state_of(p, item, kv_head, query);
+    group.write(i, p.state + state * p.head_dim, p.lse + state, total, p);
   }
 }
 

@@ -1,0 +1,136 @@
+// Takes the place of csrc/cuda/hopper/warpgroup.h: the same functions, as the PTX ISA describes the
+// instructions. Products read their operands and write their sums as late as they may, or at once.
+// Setting numbers of registers does nothing.
+#pragma once
+
+#include <map>
+
+#include "../ptx.h"
+
+namespace cuda_on_cpu {
+
+// A phase completes with its last arrival, and the next begins.
+struct Barrier {
+  int count = 0, pending = 0, phase = 0;
+};
+inline std::map<uint32_t, Barrier> barriers;
+
+inline Barrier& barrier_at(uint32_t address) {
+  if (address % 8) throw std::runtime_error("misaligned barrier");
+  return barriers.at(address);
+}
+
+// An operand B in shared memory, by its descriptor: bits 0-13 start address, 16-29 leading and
+// 32-45 stride byte offset, all without their last four bits; 49-51 base offset; 62-63 swizzle.
+struct Descriptor {
+  uint64_t bits;
+
+  uint32_t field(int first) const { return uint32_t(bits >> first & 0x3fff) << 4; }
+
+  void check() const {
+    if (bits >> 62 != 1) throw std::runtime_error("only the 128-byte swizzle is known here");
+    if (bits >> 49 & 7) throw std::runtime_error("a base offset is not known here");
+  }
+
+  // The canonical layouts of 16-bit elements, in bytes. K-major: ((8, n), k) at ((128, stride), 2).
+  // N-major: ((64, n), (8, k)) at ((2, leading), (128, stride)). Then the swizzle: bits 4 to 6 of
+  // the address are combined with bits 7 to 9.
+  uint16_t element(unsigned k, unsigned n, bool n_major) const {
+    const uint32_t k_major_at = n % 8 * 128 + n / 8 * field(32) + 2 * k;
+    const uint32_t n_major_at = n % 64 * 2 + n / 64 * field(16) + k % 8 * 128 + k / 8 * field(32);
+    const uint32_t at = field(0) + (n_major ? n_major_at : k_major_at);
+    return element_of(at_shared(at ^ (at >> 7 & 7) << 4), 0);
+  }
+};
+
+// What one thread has of a product, and how it makes it together with its warp.
+struct Product {
+  const uint32_t* a;
+  std::function<void(unsigned turn)> add;
+};
+inline std::vector<std::vector<Product>> products(1024);  // of each fiber, not yet made
+
+inline void make(const Product& product) {
+  const unsigned turn = meet([&](Lane& lane, unsigned at) {
+    for (unsigned i = 0; i < 4; ++i) lane.words[at][i] = product.a[i];
+  });
+  product.add(turn);
+}
+
+}  // namespace cuda_on_cpu
+
+namespace t2 {
+
+inline void barrier_init(uint32_t barrier, int count) {
+  cuda_on_cpu::barriers[barrier] = {count, count, 0};
+}
+
+inline void barrier_arrive(uint32_t barrier) {
+  if (cuda_on_cpu::running->unfenced) throw std::runtime_error("copies announced without a fence");
+  cuda_on_cpu::Barrier& at = cuda_on_cpu::barrier_at(barrier);
+  if (--at.pending > 0) return;
+  at.pending = at.count;
+  ++at.phase;
+}
+
+inline void barrier_wait(uint32_t barrier, int parity) {
+  const auto done = [=] { return cuda_on_cpu::barrier_at(barrier).phase % 2 != parity; };
+  cuda_on_cpu::wait_until(done);
+}
+
+inline void fence_for_products() { cuda_on_cpu::running->unfenced = false; }
+
+template <int kRegisters>
+void raise_registers() {}
+template <int kRegisters>
+void lower_registers() {}
+
+template <typename... Operands>
+void products_begin(Operands&...) {
+  cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kWarpgroup);
+}
+
+template <int kTiles>
+void products_end(float (&)[kTiles][4]) {
+  cuda_on_cpu::wait_for(cuda_on_cpu::Wait::kWarpgroup);
+  auto& open = cuda_on_cpu::products[cuda_on_cpu::running->number];
+  for (const cuda_on_cpu::Product& product : open) cuda_on_cpu::make(product);
+  open.clear();
+}
+
+// D: element i of a thread (of N / 2) at row g of the warp's sixteen, or g + 8 for i % 4 >= 2, and
+// column i / 4 * 8 + 2 t + i % 2. A: as in mma.m16n8k16.
+template <typename T, bool kByRows, int kTiles>
+void group_multiply(float (&sum)[kTiles][4], const uint32_t (&a)[4], uint64_t b, bool add) {
+  using namespace cuda_on_cpu;
+  const Descriptor descriptor{b};
+  descriptor.check();
+  float (*const to)[4] = sum;
+  const auto multiply = [=](unsigned turn) {
+    const unsigned group = lane_number() / 4, place = lane_number() % 4;
+    float left[2][16];
+    for (unsigned k = 0; k < 16; ++k) {
+      for (unsigned half = 0; half < 2; ++half) {
+        left[half][k] = element_of_a<T>(group + 8 * half, k, turn);
+      }
+    }
+    for (unsigned tile = 0; tile < kTiles; ++tile) {
+      for (unsigned i = 0; i < 4; ++i) {
+        float value = add ? to[tile][i] : 0;
+        for (unsigned k = 0; k < 16; ++k) {
+          const uint16_t right = descriptor.element(k, tile * 8 + 2 * place + i % 2, kByRows);
+          value += left[i / 2][k] * to_float(T{right});
+        }
+        to[tile][i] = value;
+      }
+    }
+  };
+  const Product product{a, multiply};
+  if (settings.copies_land_early) {
+    make(product);
+  } else {
+    products[running->number].push_back(product);
+  }
+}
+
+}  // namespace t2
