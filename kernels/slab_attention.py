@@ -9,17 +9,32 @@ items needs this kernel alone.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from t2engine.ops._prefix_choices import PrefixChoice
-
 LOG2_E = tl.constexpr(1.4426950408889634)  # scores are kept in base 2, where exp is one instruction
 LN_2 = tl.constexpr(0.6931471805599453)
 LOWEST = tl.constexpr(-3.4028234e38)  # a finite start: -inf - -inf would be nan
 TILE_BYTES = 8192  # of a tile of keys in the suffix kernel; the values have as many
+
+
+class Tiles(Protocol):
+    """How the prefix product is cut: a row of t2engine/ops/_prefix_choices.py."""
+
+    @property
+    def tile_rows(self) -> int: ...
+    @property
+    def tile_keys(self) -> int: ...
+    @property
+    def num_warps(self) -> int: ...
+    @property
+    def num_stages(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
 
 
 @triton.jit
@@ -252,7 +267,7 @@ def slab_attention(
     first: Tensor,
     last: Tensor,
     scale: float,
-    choice: PrefixChoice,
+    choice: Tiles,
 ) -> None:
     """items, row_states, row_spans and spans are those of a plan made for this choice."""
     if q.numel() == 0:

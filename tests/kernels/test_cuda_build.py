@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import shutil
@@ -87,8 +88,14 @@ def test_no_cuda_kernel_spills(built, cuobjdump):
     assert [k for k in kernels if k[2:] != ("0", "0")] == []
 
 
+@functools.cache
+def machine_code(cuobjdump: str, built: Path) -> list[str]:
+    """Of every kernel, its name first. Reading it takes a while."""
+    return re.split(r"\n\s+Function : ", run(cuobjdump, "-sass", str(built)))[1:]
+
+
 def test_aligned_rows_are_read_16_bytes_at_a_time(built, native, cuobjdump):
-    kernels = re.split(r"\n\s+Function : ", run(cuobjdump, "-sass", str(built)))[1:]
+    kernels = machine_code(cuobjdump, built)
     for name, elements in {
         "rms_norm": 3,
         "silu_mul": 3,
@@ -105,18 +112,16 @@ def test_attention_is_made_of_the_instructions_meant(
     built, cuobjdump, kernel, architectures, instructions
 ):
     """Among them copies of 16 bytes to shared memory, past the registers."""
-    code = run(cuobjdump, "-sass", "-fun", ",".join(names_of(built, cuobjdump, kernel)), str(built))
-    functions = re.split(r"^\s*Function : ", code, flags=re.MULTILINE)[1:]
+    functions = [
+        code
+        for code in machine_code(cuobjdump, built)
+        if re.match(rf"\S*\d{kernel}", code.partition("\n")[0])
+    ]
     assert len(functions) % architectures == 0
     assert functions
     for function in functions:
         for instruction in instructions:
             assert re.search(instruction, function), (function.splitlines()[0], instruction)
-
-
-def names_of(built: Path, cuobjdump: str, kernel: str) -> list[str]:
-    usage = run(cuobjdump, "-res-usage", str(built))
-    return sorted(set(re.findall(rf"Function (\S*\d{kernel}\S*):", usage)))
 
 
 def test_the_extension_needs_no_driver(native):
