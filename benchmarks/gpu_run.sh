@@ -113,10 +113,10 @@ print(*(f"tests/ops/test_{name}.py" for name in names))'
 # Every backend on real tensors; a GPU backend that cannot run is a failure, not a skip. QUICK
 # leaves out what tests kernels without a GPU: emulation, and machine code.
 stage_test() {
-  local paths=(tests/kernels) without=() workers=()
-  compgen -G 'tests/engine/test_device*.py' >/dev/null && paths+=(tests/engine/test_device*.py)
+  local paths=(tests/engine/test_gpu_engine.py tests/kernels tests/engine/test_device*.py)
+  local without=() workers=()
   [[ $QUICK ]] && without=(--ignore-glob='*cuda_on_cpu*' --ignore-glob='*compile*'
-    --ignore-glob='*cuda_build*' --ignore-glob='*test_cuda_attention*')
+    --ignore-glob='*cuda_build*' -k 'not copies')
   python3 -c 'import xdist' 2>/dev/null && workers=(-n 8)
   # shellcheck disable=SC2046 # one path to a word
   T2_REQUIRE=torch,cpp,cuda,triton within "$LIMIT" python3 -m pytest -q --maxfail=60 \
@@ -146,8 +146,12 @@ stage_kernels() { measure kernels; }
 stage_attention() { measure attention_peers; }
 stage_decode() { measure decode; }
 
+# Beside the table, all records in one file of the GPU's name, as benchmarks/results keeps them.
 stage_table() {
   python3 -m benchmarks.gpu.table "$OUT"/*.jsonl --out "$OUT/table.md" && cat "$OUT/table.md"
+  local gpu
+  gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1 | tr ' ' '-')
+  mkdir -p "$OUT/results" && cat "$OUT"/*.jsonl >"$OUT/results/${gpu:-no-gpu}.jsonl"
 }
 
 if [[ ! -e $SITE/.built && " $* " != *" build "* && "$*" != table ]]; then

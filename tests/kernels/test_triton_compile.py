@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def test_nothing_spills(compiled):
     """But one word, outside the loops, in triton 3.6 where the suffix kernel masks dimensions."""
     for record in compiled:
         code = record["instructions"]
-        words = int(record["kernel"] == "suffix_kernel" and record["HEAD_DIM"] in (80, 96))
+        masked = record["kernel"] == "suffix_kernel" and record["HEAD_DIM"] in (80, 96)
+        words = int(masked and metadata.version("triton").startswith("3.6."))
         assert max(code["STL"], code["LDL"]) <= words, record
         assert (record["stack"] <= 8 * words, record["local"]) == (True, 0), record
 
