@@ -94,7 +94,7 @@ def measure_peak(directory: Path, threads: int) -> int:
 
 
 def print_peak(directory: Path, threads: int) -> None:
-    LLM(directory, threads=threads).generate([prompt()], params())
+    LLM(directory, device="cpu", threads=threads).generate([prompt()], params())
     status = Path("/proc/self/status").read_text()  # ru_maxrss would keep the parent's
     print(1024 * int(status.partition("VmHWM:")[2].split()[0]))
 
@@ -104,7 +104,7 @@ def compare(directory: Path, threads: int, repeats: int) -> dict[str, object]:
 
     write_model(directory)
     peak = measure_peak(directory, threads)
-    llm = LLM(directory, threads=threads)
+    llm = LLM(directory, device="cpu", threads=threads)
     model = transformers.AutoModelForCausalLM.from_pretrained(directory).eval()
     ours, theirs = [time_ours(llm)], []  # the first of ours warms up and is dropped
     for _ in range(repeats):

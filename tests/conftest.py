@@ -16,6 +16,7 @@ if not torch.cuda.is_available():
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic algorithms need it
 
 from t2engine import LLM
+from t2engine.engine.opening import Opening
 from tests.backends import device_of, op_of, require, why_not
 from tests.model.tiny import write_tiny_model
 
@@ -63,6 +64,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def auto_is_the_cpu() -> Iterator[None]:
+    """What a test does not put on a GPU runs on the CPU, on every machine."""
+    on_gpu = Opening.on_gpu
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Opening, "on_gpu", lambda self: self.device == "cuda" and on_gpu(self))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ SETTINGS = {
 
 def sample_golden() -> dict[str, list[list[list[int]]]]:
     """By setting: for each prompt, the token ids of its samples."""
-    llm = LLM(SHIPPED_MODEL)
+    llm = LLM(SHIPPED_MODEL, device="cpu")
     return {
         name: [
             [list(sample.token_ids) for sample in output.outputs]

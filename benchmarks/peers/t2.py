@@ -24,7 +24,7 @@ class T2Engine:
 
     def load(self, model_dir: Path, precision: str, threads: int) -> None:
         try:
-            self.llm = LLM(model_dir, dtype=precision, threads=threads)
+            self.llm = LLM(model_dir, device="cpu", dtype=precision, threads=threads)
         except ValueError as error:
             raise RefusedError(str(error)) from error
 

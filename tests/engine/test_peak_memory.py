@@ -22,7 +22,7 @@ SCRIPT = """
 import sys
 from t2engine import LLM, SamplingParams
 params = SamplingParams(n={n}, max_tokens={new}, seed=0, ignore_eos=True)
-[output] = LLM(sys.argv[1], threads=2).generate([[5] * {prompt}], params)
+[output] = LLM(sys.argv[1], device="cpu", threads=2).generate([[5] * {prompt}], params)
 assert sum(len(sample.token_ids) for sample in output.outputs) == {n} * {new}
 """
 # Prints kibibytes held before the call, planned bytes, then the peak.
@@ -32,7 +32,7 @@ from t2engine import LLM, SamplingParams
 from t2engine.engine import llm as module
 plan_memory, plans = module.plan_memory, []
 module.plan_memory = lambda *given, **named: plans.append(plan_memory(*given, **named)) or plans[-1]
-model = LLM(sys.argv[1], dtype=sys.argv[2], kv_cache_dtype=sys.argv[3], threads=2)
+model = LLM(sys.argv[1], device="cpu", dtype=sys.argv[2], kv_cache_dtype=sys.argv[3], threads=2)
 params = SamplingParams(n=96, max_tokens=80, seed=0, ignore_eos=True)
 print(open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])
 model.generate([[5] * 2048], params)
