@@ -21,6 +21,8 @@ class Burst:
     """num_steps is 0 for first tokens, which no step of the layers drew."""
 
     samples: tuple[Sample | None, ...]  # [R] of then; None where a sample was known to have ended
+    handles: Ints  # [R], theirs; -1 for nobody's
+    slots: Ints  # [R]
     tokens: Tensor  # [steps, R], on their way to the host
     arrived: torch.cuda.Event | None
     num_steps: int
@@ -32,11 +34,6 @@ class Burst:
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.tokens.numpy()
-
-    @property
-    def handles(self) -> Ints:
-        """[R], -1 for nobody's."""
-        return np.array([-1 if sample is None else sample.handle for sample in self.samples])
 
 
 def copy_out(tokens: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -12,7 +12,7 @@ fit a smaller step.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -62,10 +62,15 @@ class DeviceRun(Run):
         self.row_slot: Ints = np.zeros(0, np.int64)
         self.row_of: dict[int, int] = {}  # by slot
         self.row_samples: list[Sample | None] = []
+        self.row_handle: Ints = np.zeros(0, np.int64)  # -1 where a row's sample has ended
         self.enqueued: Ints = np.zeros(0, np.int64)  # tokens each row's sample will have drawn
         self.most: Ints = np.zeros(0, np.int64)  # tokens it may draw; 0 where none is left
         self.bursts: deque[Burst] = deque()
-        self.in_flight: Counter[int] = Counter()  # bursts that hold a sample, by its handle
+        num_samples = len(self.meter.decode_flops)
+        self.in_flight = np.zeros(num_samples, np.int64)  # bursts that hold a sample, by its handle
+        self.is_over = np.zeros(num_samples, bool)
+        self.is_watched = np.zeros(num_samples, bool)  # for stop strings
+        self.ending: dict[int, Sample] = {}  # over, and held by bursts under way
         self.began = time.perf_counter()
 
     def finished(self) -> Iterator[list[Sample]]:
@@ -101,6 +106,7 @@ class DeviceRun(Run):
             self.samples[sample.slot] = sample
             if sample.request.params.stop:
                 sample.stopping = StopChecker(self.tokenizer, sample.request.params)
+                self.is_watched[sample.handle] = True
         if assignments:
             self.slots.start(assignments)
         elif bucket(max(1, len(self.samples))) >= bucket(max(1, len(self.row_slot))):
@@ -128,7 +134,9 @@ class DeviceRun(Run):
             self.executor.attention.arrange(batch, bucket(len(row_slot)))
         self.batch, self.row_slot = batch, row_slot
         self.row_of = {slot: row for row, slot in enumerate(row_slot.tolist())}
-        self.row_samples = [self.samples[slot] for slot in row_slot.tolist()]
+        samples = [self.samples[slot] for slot in row_slot.tolist()]
+        self.row_samples = list(samples)
+        self.row_handle = np.array([sample.handle for sample in samples])
         self.enqueued[is_new] = 0
         self.most = self.slots.columns["max_new_tokens"][batch.row_slot].numpy().copy()
         self.rows.describe(self.slots, batch.row_slot)
@@ -153,8 +161,7 @@ class DeviceRun(Run):
             position = self.batch.prefix_len[rows] - 1  # of the prompt's last token
             at, before = (to_device(x, self.device) for x in (torch.tensor(rows), position))
             tokens = self.rows.start(at, before, self.now, logits, self.ends, self.model.embed)
-            samples = [self.row_samples[row] for row in rows]
-            self.send(samples, tokens, 0, self.enqueued[rows], 0)
+            self.send(np.array(rows), tokens, 0, 0)
             self.enqueued[rows] = 1
 
     def enqueue(self) -> None:
@@ -171,52 +178,51 @@ class DeviceRun(Run):
         self.stage.graphs.run(key, lambda: self.executor.decode_step(view, self.ends), count)
         tokens = view.drawn_tokens[at : at + count, : len(self.row_slot)]
         padded = len(view) - len(self.row_slot)
-        self.send(self.row_samples, tokens, count, self.enqueued.copy(), padded)
+        self.send(np.arange(len(self.row_slot)), tokens, count, padded)
         self.now += count
         self.enqueued[self.most > 0] += count
 
-    def send(
-        self,
-        samples: Sequence[Sample | None],
-        tokens: Tensor,
-        num_steps: int,
-        own_keys: Ints,
-        padded_rows: int,
-    ) -> None:
-        """Copy tokens out behind what was enqueued."""
+    def send(self, rows: Ints, tokens: Tensor, num_steps: int, padded_rows: int) -> None:
+        """Copy what these rows drew out, behind what was enqueued. tokens [steps, len(rows)]."""
         assert self.batch is not None
         host, arrived = copy_out(tokens)
         if not self.bursts:
             self.began = time.perf_counter()
-        self.in_flight.update(sample.handle for sample in samples if sample is not None)
-        self.bursts.append(
-            Burst(tuple(samples), host, arrived, num_steps, self.batch, own_keys, padded_rows)
+        handles = self.row_handle[rows]
+        self.in_flight[handles[handles >= 0]] += 1
+        burst = Burst(
+            samples=tuple(self.row_samples[row] for row in rows.tolist()),
+            handles=handles,
+            slots=self.row_slot[rows],
+            tokens=host,
+            arrived=arrived,
+            num_steps=num_steps,
+            batch=self.batch,
+            own_keys=self.enqueued[rows],
+            padded_rows=padded_rows,
         )
+        self.bursts.append(burst)
 
     def settle(self) -> list[Sample]:
         """Look at the oldest burst: who ended, what it cost. Those whose costs are complete."""
         burst = self.bursts.popleft()
-        tokens = burst.wait()
-        going = [
-            (row, sample)
-            for row, sample in enumerate(burst.samples)
-            if sample is not None and sample.finish_reason is None
-        ]
-        alive_steps = np.zeros(len(burst.samples), np.int64)
-        if going:
-            rows = np.array([row for row, _ in going])
-            slots = np.array([sample.slot for _, sample in going])
-            before = self.slots.drawn.numpy()[slots]
-            count, ended = record_tokens(self.slots, slots, tokens[:, rows])
-            for i, (_, sample) in enumerate(going):
-                if sample.stopping is not None:
-                    count[i], ended[i] = self.watch(sample, int(before[i]), int(count[i]))
-                if ended[i]:
-                    self.end(sample)
-            alive_steps[rows] = count
+        tokens, handles = burst.wait(), burst.handles
+        rows = np.flatnonzero((handles >= 0) & ~self.is_over[handles])
+        slots = burst.slots[rows]
+        before = self.slots.drawn.numpy()[slots]
+        count, ended = record_tokens(self.slots, slots, tokens[:, rows])
+        for i in np.flatnonzero(ended | self.is_watched[handles[rows]]).tolist():
+            sample = burst.samples[rows[i]]
+            assert sample is not None
+            if sample.stopping is not None:
+                count[i], ended[i] = self.watch(sample, int(before[i]), int(count[i]))
+            if ended[i]:
+                self.end(sample)
+        alive_steps = np.zeros(len(handles), np.int64)
+        alive_steps[rows] = count
         now = time.perf_counter()
         self.meter.decode(
-            burst.handles,
+            handles,
             (burst.batch.segment_columns[:, 1] - burst.batch.segment_columns[:, 0]).numpy(),
             burst.batch.segment_rows.numpy(),
             burst.own_keys,
@@ -226,7 +232,9 @@ class DeviceRun(Run):
             padded_rows=burst.padded_rows,
         )
         self.began = now
-        return list(self.complete(burst))
+        self.in_flight[handles[handles >= 0]] -= 1
+        complete = [handle for handle in self.ending if self.in_flight[handle] == 0]
+        return [self.ending.pop(handle) for handle in complete]
 
     def watch(self, sample: Sample, before: int, count: int) -> tuple[int, bool]:
         """Look for stop strings in a sample's new tokens: how many are its own, and is it over."""
@@ -238,24 +246,15 @@ class DeviceRun(Run):
 
     def end(self, sample: Sample) -> None:
         if sample.finish_reason is None:
-            is_end = self.note_end(sample, int(self.slots.drawn[sample.slot]))
+            is_end = self.note_end(sample, int(self.slots.drawn.numpy()[sample.slot]))
             assert is_end, "the step and the engine agree on when a sample ends"
         self.finish(sample)
+        self.is_over[sample.handle] = True
+        self.ending[sample.handle] = sample
         row = self.row_of.get(sample.slot)
         if row is not None and self.row_samples[row] is sample:
-            self.row_samples[row] = None
+            self.row_samples[row], self.row_handle[row] = None, -1
             self.most[row] = 0
-
-    def complete(self, burst: Burst) -> Iterator[Sample]:
-        """Samples that have ended, and that no burst still under way holds."""
-        for sample in burst.samples:
-            if sample is None:
-                continue
-            self.in_flight[sample.handle] -= 1
-            if self.in_flight[sample.handle] == 0:
-                del self.in_flight[sample.handle]
-                if sample.finish_reason is not None:
-                    yield sample
 
 
 def same_rows(a: DecodeBatch, b: DecodeBatch) -> bool:

@@ -193,20 +193,24 @@ class LLM:
         index_of = {request.first_handle: i for i, request in enumerate(requests)}
         run = open_run(self.runtime, self.tokenizer, requests, plan)
         return (
-            FinishedSample(index_of[sample.request.first_handle], self.completion(sample, run))
-            for sample in self.samples(run)
+            FinishedSample(
+                index_of[sample.request.first_handle], self.completion(sample, text, run)
+            )
+            for samples in self.samples(run)
+            for sample, text in zip(samples, self.texts(samples), strict=True)
         )
 
-    def samples(self, run: Run) -> Iterator[Sample]:
+    def samples(self, run: Run) -> Iterator[list[Sample]]:
+        """Those that end together."""
         finished = run.finished()
         while True:
             with one_torch_thread(), torch.inference_mode():
                 samples = next(finished, None)
             if samples is None:
                 return
-            yield from samples
+            yield samples
 
-    def completion(self, sample: Sample, run: Run) -> CompletionOutput:
+    def completion(self, sample: Sample, text: str, run: Run) -> CompletionOutput:
         logprobs = tuple(sample.logprobs) if sample.request.params.logprobs is not None else None
         raw = None
         if logprobs is not None:
@@ -214,7 +218,7 @@ class LLM:
             raw = sum(entry[token].logprob for entry, token in drawn)
         return CompletionOutput(
             index=sample.request.first_index + sample.index,
-            text=self.text(sample),
+            text=text,
             token_ids=tuple(sample.token_ids),
             finish_reason=sample.finish_reason,
             stop_reason=sample.stop_reason,
@@ -223,14 +227,15 @@ class LLM:
             cost=run.meter.cost(sample.handle),
         )
 
-    def text(self, sample: Sample) -> str:
-        """The sample's text, without the token that ended it; empty without a tokenizer."""
-        if sample.stopping is not None and sample.stopping.end is not None:
-            return sample.stopping.final_text()
-        ids = sample.token_ids
-        stopped_by_token = sample.finish_reason == "stop"
-        keep = sample.request.params.include_stop_str_in_output
-        return self.tokenizer.decode(ids[:-1] if stopped_by_token and not keep else ids)
+    def texts(self, samples: Sequence[Sample]) -> list[str]:
+        """Each without the token that ended it; empty without a tokenizer."""
+        decoded = self.tokenizer.decode_all([ids_of_text(sample) for sample in samples])
+        return [
+            text
+            if sample.stopping is None or sample.stopping.end is None
+            else sample.stopping.final_text()
+            for sample, text in zip(samples, decoded, strict=True)
+        ]
 
     def refuse_weights_that_cannot_fit(self, free: int) -> None:
         size = metering.weight_bytes(self.config, self.precision)
@@ -246,6 +251,12 @@ class LLM:
         if self.memory_limit is not None:
             return self.memory_limit - self.model.nbytes
         return self.runtime.available_bytes()
+
+
+def ids_of_text(sample: Sample) -> list[int]:
+    stopped_by_token = sample.finish_reason == "stop"
+    keep = sample.request.params.include_stop_str_in_output
+    return sample.token_ids[:-1] if stopped_by_token and not keep else sample.token_ids
 
 
 def wishes(requests: Sequence[Request]) -> list[Wish]:

@@ -230,7 +230,7 @@ class Run:
     def note_end(self, sample: Sample, drawn: int) -> bool:
         """Whether the token just drawn is the sample's last; sets its finish reason."""
         request, stopping = sample.request, sample.stopping
-        token = int(self.slots.history[sample.slot, drawn - 1])
+        token = int(self.slots.history.numpy()[sample.slot, drawn - 1])
         enough = drawn > request.params.min_tokens
         is_last = drawn >= request.max_new_tokens
         stop = None

@@ -96,5 +96,6 @@ class Slots:
 
     def tokens(self, slot: int) -> list[int]:
         """All that the slot's sample has drawn."""
-        drawn: list[int] = self.history[slot, : int(self.drawn[slot])].tolist()
+        count = self.drawn.numpy()[slot]
+        drawn: list[int] = self.history.numpy()[slot, :count].tolist()
         return drawn

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how bytes that are not, or not yet, UTF-8 decode
+MANY_TEXTS = 256  # from so many on, decoded on all cores
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Tokenizer:
             return ""
         text: str = self.backend.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+    def decode_all(self, texts: Sequence[Sequence[int]]) -> list[str]:
+        """decode of each, on all cores where they are many."""
+        if self.backend is None or len(texts) < MANY_TEXTS:
+            return [self.decode(token_ids) for token_ids in texts]
+        decoded: list[str] = self.backend.decode_batch(
+            [list(token_ids) for token_ids in texts], skip_special_tokens=True
+        )
+        return decoded
 
     def is_silent(self, token_id: int) -> bool:
         """Whether decoding leaves the token out: a special one, or an id no token has."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from t2engine.model.tokenizer import IncrementalDecoder, Tokenizer, read_tokenizer
+from t2engine.model.tokenizer import MANY_TEXTS, IncrementalDecoder, Tokenizer, read_tokenizer
 from tests.model.tiny import BOS, EOS, VOCAB_SIZE, byte_level_tokenizer
 
 TEXTS = [
@@ -170,6 +170,14 @@ def test_half_a_character_is_held_back(tokenizer_of, kind):
     assert "".join(pieces).replace(" ", "") == "🦀."
     assert all(len(piece) != 1 or piece in "🦀. " for piece in pieces)
     assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_texts_are_decoded_as_one_by_one(tokenizer_of, kind):
+    tokenizer = tokenizer_of[kind]
+    texts = [[i % 300, (7 * i) % 300, 5] for i in range(MANY_TEXTS + 3)]
+    assert tokenizer.decode_all(texts) == [tokenizer.decode(ids) for ids in texts]
+    assert tokenizer.decode_all(texts[:2]) == [tokenizer.decode(ids) for ids in texts[:2]]
 
 
 def test_a_decoder_does_little_work_per_token(tokenizer_of):
