@@ -38,7 +38,7 @@ run: .venv/.t2-core
 	@$(BIN)/t2 demo
 
 test: build
-	T2_REQUIRE=torch,cpp,triton $(BIN)/python -m pytest
+	T2_REQUIRE=torch,cpp,triton $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: build
 	$(BIN)/ruff check .
