@@ -3,6 +3,10 @@
 
 #include <cuda.h>
 
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
 #include "../check.h"
 
 namespace t2 {

@@ -1,5 +1,6 @@
 // The prefix part of slab_attention.cu by wgmma; see wgmma_prefix.h.
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -26,13 +27,13 @@ void launch_width(const Problem<T>& p, cudaStream_t stream) {
 
 template <typename T>
 void launch_any(const Problem<T>& p, cudaStream_t stream) {
-  for (const T* store : {p.prefix_k, p.prefix_v}) {
-    const auto past = reinterpret_cast<uintptr_t>(store) % 16;
-    if (past == 0) continue;
+  const auto past = [](const T* store) { return reinterpret_cast<uintptr_t>(store) % 16; };
+  const auto k = past(p.prefix_k), v = past(p.prefix_v);
+  if (k + v > 0) {
     throw std::invalid_argument(
         "slab_attention: wgmma128 takes prefix_k and prefix_v that start at multiples of 16 bytes, "
         "got " +
-        std::to_string(past) + " bytes more");
+        std::to_string(k) + " and " + std::to_string(v) + " bytes more");
   }
   if (p.head_dim == 64) return launch_width<64>(p, stream);
   if (p.head_dim == 128) return launch_width<128>(p, stream);

@@ -102,6 +102,10 @@ inline void barrier_expect(uint32_t barrier, int bytes) {
 inline void barrier_wait(uint32_t barrier, int parity) {
   const auto done = [=] { return cuda_on_cpu::barrier_at(barrier).phase % 2 != parity; };
   cuda_on_cpu::wait_until(done);
+  // Some threads go on late: the others may not count on them.
+  const bool late =
+      !cuda_on_cpu::settings.copies_land_early && cuda_on_cpu::settings.order() % 64 == 0;
+  if (late) cuda_on_cpu::pause(cuda_on_cpu::settings.order() % 64);
 }
 
 inline void copy_box(uint32_t to, const CUtensorMap& map, int column, int row, int head,
