@@ -5,12 +5,12 @@
 
 namespace t2 {
 
-template <typename Kernel, typename Problem>
+template <typename Kernel, typename... Arguments>
 void launch(Kernel kernel, dim3 grid, int threads, size_t shared_bytes, cudaStream_t stream,
-            const Problem& p) {
+            const Arguments&... arguments) {
   T2_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)));
-  kernel<<<grid, threads, shared_bytes, stream>>>(p);
+  kernel<<<grid, threads, shared_bytes, stream>>>(arguments...);
   T2_CUDA_CHECK(cudaGetLastError());
 }
 

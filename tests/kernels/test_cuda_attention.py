@@ -75,8 +75,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Device = Gpu | Fibers
-# Copies that land as late as they may find a missing wait; as early, one that overwrites what
-# another thread still reads. Few and many processors give one and several items to a block.
+# Copies that land slowly, or as late as they may, find a missing wait; as early, one that
+# overwrites what another thread still reads. Few and many processors give one and several items to
+# a block.
 FIBERS = {"late-copies": (2, False, 0), "early-copies": (64, True, 1)}
 
 
@@ -158,6 +159,13 @@ def test_wgmma(case, invariant, dtype, device):
 EVERY = [*COMBINATIONS, ("wgmma128", torch.bfloat16)]
 
 
+def shifted(x: Tensor) -> Tensor:
+    """The same, an element after a multiple of 16 bytes."""
+    moved = torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape)
+    assert moved.data_ptr() % 16 == x.element_size()
+    return moved
+
+
 @pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
 def test_more_sharers_than_a_block_takes(kernel, dtype, device):
     check(device, SlabCase(one_prompt(3, 130), 3, 2, 19, 64, 20), kernel, dtype)
@@ -180,12 +188,31 @@ def test_rows_that_are_not_16_byte_aligned(kernel, dtype, device):
     """A dense view may start anywhere; the kernels then copy element by element."""
     need_hopper(device, kernel)
     q, k, *rest = cast(SlabCase(TWO_LEVELS, 12, 2, 2, 64, 9).inputs(device.where), dtype)
-    shifted = torch.cat([k.new_zeros(1), k.flatten()])[1:].view(k.shape)
-    assert shifted.data_ptr() % 16 == k.element_size()
-    inputs = (q, shifted, *rest)
+    # Boxes of keys and values are copied by the device, which cannot do that.
+    inputs = (shifted(q), k if kernel == "wgmma128" else shifted(k), *rest)
     out = run(device, plan_of(inputs, kernel, invariant=True), inputs)
     want = slab_attention.reference(*to_float64(inputs))
     assert_close(out, want, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("which", "got"), [(1, "2 and 0"), (2, "0 and 2")])
+def test_wgmma_refuses_boxes_that_are_not_16_byte_aligned(which, got, device):
+    need_hopper(device, "wgmma128")
+    case = SlabCase(one_prompt(5, 130), 5, 2, 2, 64, 9)
+    inputs = list(cast(case.inputs(device.where), torch.float16))
+    inputs[which] = shifted(inputs[which])
+    message = f"start at multiples of 16 bytes, got {got} bytes more"
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        run(device, plan_of(tuple(inputs), "wgmma128", invariant=True), tuple(inputs))
+
+
+def test_what_the_driver_refuses_is_an_error_that_names_the_call(library):
+    """A head of 2^40 bytes is too large to have boxes of."""
+    fibers = Fibers(library)
+    q, k, *rest = cast(SlabCase(one_prompt(5, 130), 5, 1, 2, 64, 9).inputs(), torch.float16)
+    inputs = (q, k[:, :1].expand(1, 1 << 33, 64), *rest)
+    with pytest.raises(RuntimeError, match="cuTensorMapEncodeTiled: CUresult 1"):
+        run(fibers, plan_of(inputs, "wgmma128", invariant=True), inputs)
 
 
 @pytest.mark.parametrize("kernel", ["mma16", "mma64"])

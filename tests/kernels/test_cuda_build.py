@@ -37,7 +37,11 @@ ATTENTION_INSTRUCTIONS = [  # kernel, architectures it is compiled for, patterns
         2,
         [COPY, r"HMMA\.16816\.F32", r"LDSM\.16\.M88\.4", r"LDSM\.16\.MT88\.4"],
     ),
-    ("wgmma_prefix_kernel", 1, [COPY, r"HGMMA\.64x128x16\.F32", r"HGMMA.*tnspB", r"USETMAXREG"]),
+    (
+        "wgmma_prefix_kernel",
+        1,
+        [r"UTMALDG\.3D", r"HGMMA\.64x128x16\.F32", r"HGMMA.*tnspB", r"USETMAXREG"],
+    ),
 ]
 CUDA_OPS = [name for name, op in OPS.items() if "cuda" in op.native]
 HARNESSED = [name for name in CUDA_OPS if f"{name}.cu" not in ELSEWHERE]
@@ -111,7 +115,7 @@ def test_aligned_rows_are_read_16_bytes_at_a_time(built, native, cuobjdump):
 def test_attention_is_made_of_the_instructions_meant(
     built, cuobjdump, kernel, architectures, instructions
 ):
-    """Among them copies of 16 bytes to shared memory, past the registers."""
+    """Among them copies to shared memory, past the registers: of 16 bytes, or of whole boxes."""
     functions = [
         code
         for code in machine_code(cuobjdump, built)

@@ -1,19 +1,29 @@
 // Instructions of sm_90a that C++ has no name for, as the PTX ISA 9.0 describes them: barriers that
-// threads arrive at and wait for apart, and products by a warpgroup, four warps of which the first
-// is a multiple of four. Addresses are those of shared memory.
+// threads arrive at and wait for apart, copies of boxes of a tensor that announce themselves there,
+// and products by a warpgroup, four warps of which the first is a multiple of four. Addresses are
+// those of shared memory.
 #pragma once
+
+#include <cuda.h>
 
 #include "../ptx.h"
 
 namespace t2 {
 
-// A barrier, 8 bytes at a multiple of 8, completes a phase when `count` threads have arrived.
+// A barrier, 8 bytes at a multiple of 8, completes a phase when `count` threads have arrived and
+// the bytes that they expect have been copied. Copies need a fence after it.
 __device__ inline void barrier_init(uint32_t barrier, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
 
 __device__ inline void barrier_arrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// Arrives, and expects so many bytes more in this phase.
+__device__ inline void barrier_expect(uint32_t barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
 }
 
 // Until the phase of this parity has completed. Of a new barrier the phase before the first, of
@@ -27,9 +37,33 @@ __device__ inline void barrier_wait(uint32_t barrier, int parity) {
       : "memory");
 }
 
-// What this thread wrote to shared memory before is there for the products that come after.
+// Starts the copy of the map's box from this place on, to a multiple of 1024 bytes. All bytes of
+// the box count at the barrier, those past the tensor too.
+__device__ inline void copy_box(uint32_t to, const CUtensorMap& map, int column, int row, int head,
+                                uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(to),
+      "l"(&map), "r"(column), "r"(row), "r"(head), "r"(barrier)
+      : "memory");
+}
+
+// 16 bytes at a multiple of 16.
+__device__ inline void store_zeros(uint32_t address) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
+}
+
+// What this thread did in shared memory before is there for the products and copies of boxes that
+// come after.
 __device__ inline void fence_for_products() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// Until kThreads threads of the block, whole warps, have come. kNumber: 1 to 15, for __syncthreads
+// has 0.
+template <int kNumber, int kThreads>
+__device__ inline void sync_threads() {
+  asm volatile("bar.sync %0, %1;" ::"n"(kNumber), "n"(kThreads) : "memory");
 }
 
 // More registers for a warpgroup's threads, or fewer, of those the block was given. A multiple

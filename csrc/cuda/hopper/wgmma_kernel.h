@@ -1,8 +1,7 @@
-// The prefix part of slab_attention.cu on Hopper: one warpgroup copies tiles of keys and values,
-// two multiply by wgmma, each with queries, scores and sums in its registers.
+// The prefix part of slab_attention.cu on Hopper: one thread has tiles of keys and values copied by
+// the tensor memory accelerator, two warpgroups multiply by wgmma, each with queries, scores and
+// sums in its registers.
 #pragma once
-
-#include <cuda_pipeline.h>
 
 #include "../fragments.h"
 #include "descriptor.h"
@@ -11,14 +10,14 @@
 namespace t2 {
 
 constexpr int kGroupThreads = 128;  // of a warpgroup
-constexpr int kConsumers = 2;       // warpgroups that multiply; another one copies
+constexpr int kConsumers = 2;       // warpgroups that multiply; another one has tiles copied
+constexpr int kConsumerThreads = kConsumers * kGroupThreads;
 constexpr int kTileKeys = 128;
-constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
-constexpr int kConsumerWarps = kConsumers * kGroupThreads / kWarpSize;
+constexpr int kThreads = kConsumerThreads + kGroupThreads;
+constexpr int kConsumerWarps = kConsumerThreads / kWarpSize;
 constexpr int kAtom = 1024;     // bytes; see descriptor.h
 constexpr int kPanelRow = 128;  // bytes of a panel's row: 64 columns
 constexpr int kPanel = kTileKeys * kPanelRow;
-constexpr int kLag = 2;  // tiles whose copies the producer leaves open behind the newest
 
 // Of 168 that each of the threads starts with.
 constexpr int kProducerRegisters = 56, kConsumerRegisters = 224;
@@ -31,30 +30,26 @@ struct Slots {
   static constexpr int kCount = kWidth == 64 ? 8 : 6;
   static constexpr int kBytes = kTileKeys * kWidth * 2;
   static constexpr size_t kSharedBytes = kAtom + kCount * (kBytes + 2 * sizeof(uint64_t));
-  static_assert(kLag + 1 < kCount && kWidth % 64 == 0);
+  static_assert(kWidth % 64 == 0 && kBytes % kAtom == 0);
 
-  char* data;        // at a multiple of kAtom
-  uint32_t address;  // of data
+  uint32_t address;  // a multiple of kAtom
 
-  __device__ explicit Slots(void* shared) {
-    const uint32_t start = shared_address(shared);
-    address = (start + kAtom - 1) / kAtom * kAtom;
-    data = static_cast<char*>(shared) + (address - start);
-  }
+  __device__ explicit Slots(const void* shared)
+      : address((shared_address(shared) + kAtom - 1) / kAtom * kAtom) {}
 
   __device__ uint32_t full(int tile) const {
     return address + kCount * kBytes + tile % kCount * 2 * sizeof(uint64_t);
   }
   __device__ uint32_t empty(int tile) const { return full(tile) + sizeof(uint64_t); }
   __device__ static int parity(int tile) { return tile / kCount % 2; }
-  __device__ char* bytes(int tile) const { return data + tile % kCount * kBytes; }
   __device__ uint32_t at(int tile) const { return address + tile % kCount * kBytes; }
 
   __device__ void init() const {
     for (int slot = 0; slot < kCount; ++slot) {
-      barrier_init(full(slot), kGroupThreads);
+      barrier_init(full(slot), 1);
       barrier_init(empty(slot), kConsumerWarps);
     }
+    fence_for_products();
   }
 
   // By one lane of each consuming warp, whose products have read the tile.
@@ -63,59 +58,22 @@ struct Slots {
   }
 };
 
-// Starts the copy of a tile in panels of 64 columns, by a warpgroup. Rows past num_keys become
-// zeros: what lies there may be nan, which a weight of 0 would not hide.
-template <typename T, int kWidth>
-__device__ void copy_tile(char* to, const T* from, int num_keys, const Problem<T>& p) {
-  constexpr int kUnits = kWidth / 8;  // copies of 16 bytes to a row
-#pragma unroll 4
-  for (int i = threadIdx.x % kGroupThreads; i < kTileKeys * kUnits; i += kGroupThreads) {
-    const int key = i / kUnits, unit = i % kUnits;
-    char* const place = to + unit / 8 * kPanel + key * kPanelRow + (unit % 8 ^ key % 8) * 16;
-    const bool there = key < num_keys;
-    const T* const row = there ? from + int64_t(key) * kWidth : from;
-    if (p.aligned) {
-      __pipeline_memcpy_async(place, row + 8 * unit, 16, there ? 0 : 16);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        reinterpret_cast<T*>(place)[j] = there ? row[8 * unit + j] : T{0};
-      }
-    }
-  }
-}
-
-template <typename T, int kWidth>
+// The thread that has tiles copied, in panels of 64 columns. A box has kTileKeys rows: those past
+// an item's keys are copied as well, and are whatever lies there, or zeros past the store.
+template <int kWidth>
 struct Producer {
   const Slots<kWidth> slots;
   int filled = 0;  // tiles whose copies have been started
 
-  // Copies are visible to the products once their thread has waited for them and said so.
-  template <int kOpen>
-  __device__ void announce(int tile) const {
-    __pipeline_wait_prior(kOpen);
-    fence_for_products();
-    barrier_arrive(slots.full(tile));
-  }
-
-  __device__ void fill(const T* from, int num_keys, const Problem<T>& p) {
+  __device__ void fill(const CUtensorMap& boxes, int key, int kv_head) {
     barrier_wait(slots.empty(filled), slots.parity(filled) ^ 1);
-    copy_tile<T, kWidth>(slots.bytes(filled), from, num_keys, p);
-    __pipeline_commit();
-    if (filled >= kLag) announce<kLag>(filled - kLag);
-    ++filled;
-  }
-
-  __device__ void run(const Item& item, int kv_head, const Problem<T>& p) {
-    for (int key = item.start; key < item.stop; key += kTileKeys) {
-      const int64_t at = (kv_head * p.prefix_size + key) * kWidth;
-      fill(p.prefix_k + at, item.stop - key, p);
-      fill(p.prefix_v + at, item.stop - key, p);
+    barrier_expect(slots.full(filled), slots.kBytes);
+#pragma unroll
+    for (int panel = 0; panel < kWidth / 64; ++panel) {
+      copy_box(slots.at(filled) + panel * kPanel, boxes, 64 * panel, key, kv_head,
+               slots.full(filled));
     }
-  }
-
-  __device__ void finish() const {
-    for (int tile = max(filled - kLag, 0); tile < filled; ++tile) announce<0>(tile);
+    ++filled;
   }
 };
 
@@ -127,6 +85,20 @@ struct Consumer : Softmax<kWidth> {
   __device__ void read(const Item& item, int first, int kv_head, const Problem<T>& p) {
     const T* const rows = queries_of(p, item, kv_head) + int64_t(first) * kWidth;
     read_queries(q, rows, item.queries - first, p);
+  }
+
+  // Values past num_keys may be nan, which a weight of 0 would not hide: they become zeros, by all
+  // consumers together, before any of them multiplies.
+  __device__ static void clear_rest(const Slots<kWidth>& slots, int tile, int num_keys) {
+    for (int panel = 0; panel < kWidth / 64; ++panel) {
+      const uint32_t first = slots.at(tile) + panel * kPanel;
+      for (int at = num_keys * kPanelRow + threadIdx.x * 16; at < kPanel;
+           at += kConsumerThreads * 16) {
+        store_zeros(first + at);
+      }
+    }
+    fence_for_products();
+    sync_threads<1, kConsumerThreads>();
   }
 
   // The tile of keys, and the tile of values after it.
@@ -145,6 +117,7 @@ struct Consumer : Softmax<kWidth> {
     uint32_t weights[kTileKeys / 16][4];
     this->template weigh<T, kTileKeys>(weights, scores, num_keys, scale);
     barrier_wait(slots.full(tile + 1), slots.parity(tile + 1));
+    if (num_keys < kTileKeys) clear_rest(slots, tile + 1, num_keys);
     products_begin(this->acc, weights);
 #pragma unroll
     for (int step = 0; step < kTileKeys / 16; ++step) {
@@ -174,10 +147,13 @@ struct Consumer : Softmax<kWidth> {
 };
 
 // A block takes every gridDim.x-th piece of work: an item, 128 queries of one kv head against
-// one split of the keys. The last warpgroup copies tiles, ahead into the next item; the others
-// have half of the queries each.
+// one split of the keys. The last warpgroup's first thread has tiles copied, ahead into the next
+// item; the other warpgroups have half of the queries each. keys, values: boxes of kTileKeys rows
+// of prefix_k and prefix_v.
 template <typename T, int kWidth>  // kWidth == head_dim
-__global__ void __launch_bounds__(kThreads, 1) wgmma_prefix_kernel(const Problem<T> p) {
+__global__ void __launch_bounds__(kThreads, 1)
+    wgmma_prefix_kernel(const Problem<T> p, const __grid_constant__ CUtensorMap keys,
+                        const __grid_constant__ CUtensorMap values) {
   extern __shared__ float4 shared[];
   const Slots<kWidth> slots(shared);
   if (threadIdx.x == 0) slots.init();
@@ -186,11 +162,17 @@ __global__ void __launch_bounds__(kThreads, 1) wgmma_prefix_kernel(const Problem
   const int64_t work = p.num_items * p.num_kv_heads;
   if (group == kConsumers) {
     lower_registers<kProducerRegisters>();
-    Producer<T, kWidth> producer{slots};
+    if (threadIdx.x % kGroupThreads > 0) return;
+    Producer<kWidth> producer{slots};
     for (int64_t i = blockIdx.x; i < work; i += gridDim.x) {
-      producer.run(item_at(p, i % p.num_items), int(i / p.num_items), p);
+      const Item item = item_at(p, i % p.num_items);
+      const int kv_head = int(i / p.num_items);
+#pragma unroll 1
+      for (int key = item.start; key < item.stop; key += kTileKeys) {
+        producer.fill(keys, key, kv_head);
+        producer.fill(values, key, kv_head);
+      }
     }
-    producer.finish();
     return;
   }
   raise_registers<kConsumerRegisters>();

@@ -9,7 +9,8 @@
 
 namespace t2 {
 
-// Items of 128 queries; head_dim is 64 or 128.
+// Items of 128 queries; head_dim is 64 or 128, prefix_k and prefix_v start at multiples of 16
+// bytes.
 void launch_wgmma_prefix(const Problem<Float16>& p, cudaStream_t stream);
 void launch_wgmma_prefix(const Problem<Bfloat16>& p, cudaStream_t stream);
 

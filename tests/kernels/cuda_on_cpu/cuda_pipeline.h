@@ -10,7 +10,6 @@ inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes, si
                                zeros};
   if (cuda_on_cpu::settings.copies_land_early) {
     copy.run();
-    cuda_on_cpu::running->unfenced = true;
   } else {
     cuda_on_cpu::running->open.push_back(copy);
   }
@@ -29,10 +28,7 @@ inline void __pipeline_wait_prior(size_t prior) {
     cuda_on_cpu::pause(cuda_on_cpu::settings.order() % 128);  // nobody may count on its being quick
   }
   while (committed.size() > prior) {
-    for (const cuda_on_cpu::Copy& copy : committed.front()) {
-      copy.run();
-      cuda_on_cpu::running->unfenced = true;
-    }
+    for (const cuda_on_cpu::Copy& copy : committed.front()) copy.run();
     committed.erase(committed.begin());
   }
 }

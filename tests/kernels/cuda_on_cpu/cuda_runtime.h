@@ -1,6 +1,7 @@
 // Just enough of CUDA to run csrc/cuda on a CPU: the threads of a block are fibers that take turns,
 // switching only where a barrier makes them wait. A barrier that not all of them reach, a write
-// past the shared memory asked for, and a misaligned copy are errors. Memory nobody wrote is nan.
+// past the shared memory asked for, a misaligned copy, and one that outlives its block are errors.
+// Memory nobody wrote is nan.
 #pragma once
 
 #include <ucontext.h>
@@ -21,6 +22,7 @@
 #define __device__
 #define __host__
 #define __shared__
+#define __grid_constant__
 #define __launch_bounds__(...)
 
 struct alignas(8) float2 {
@@ -80,7 +82,7 @@ struct Fiber {
   Wait wait = Wait::kNothing;
   std::function<bool()> condition;
   bool pausing = false;
-  bool unfenced = false;  // asynchronous copies have landed since the last fence
+  bool unfenced = false;  // has written what products read since its last fence
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> committed;
 };
@@ -108,6 +110,29 @@ inline void pause(unsigned turns) {
   fiber.pausing = true;
   wait_until([until = turn + turns] { return turn >= until; });
   fiber.pausing = false;
+}
+
+// A copy that no thread waits for by itself. It lands at a turn, or when nothing else can go on.
+struct Flight {
+  uint64_t turn;
+  std::function<void()> land;
+};
+inline std::vector<Flight> flights;
+
+inline void land(size_t i) {
+  const auto land = flights[i].land;
+  flights.erase(flights.begin() + i);
+  land();
+}
+
+inline bool land_those_due() {
+  bool any = false;
+  for (size_t i = flights.size(); i-- > 0;) {
+    if (flights[i].turn > turn) continue;
+    land(i);
+    any = true;
+  }
+  return any;
 }
 
 inline void enter() {
@@ -153,6 +178,7 @@ inline bool release_by_condition() {
 inline void run_block() {
   const unsigned count = blockDim.x * blockDim.y * blockDim.z;
   fibers.resize(count);
+  flights.clear();
   thrown = nullptr;
   std::vector<unsigned> turns;
   for (unsigned i = 0; i < count; ++i) {
@@ -183,13 +209,16 @@ inline void run_block() {
     }
     if (thrown) std::rethrow_exception(thrown);
     ++turn;
+    released |= land_those_due();
     released |= release_by_condition();
     for (const Fiber& fiber : fibers) released |= fiber.pausing;
     if (released) continue;
-    for (const Fiber& fiber : fibers) {
-      if (fiber.wait != Wait::kEnd) throw std::runtime_error("threads wait at different barriers");
-    }
-    return;
+    const bool ended = std::all_of(fibers.begin(), fibers.end(),
+                                   [](const Fiber& fiber) { return fiber.wait == Wait::kEnd; });
+    if (ended && flights.empty()) return;
+    if (ended) throw std::runtime_error("a copy outlives its block");
+    if (flights.empty()) throw std::runtime_error("threads wait at different barriers");
+    land(settings.order() % flights.size());
   }
 }
 

@@ -20,8 +20,8 @@ inline uint32_t shared_address(const void* at) {
   const auto offset = static_cast<const char*>(at) - reinterpret_cast<const char*>(t2::shared);
   return kSharedBase + uint32_t(offset);
 }
-inline const char* at_shared(uint32_t address) {
-  return reinterpret_cast<const char*>(t2::shared) + address - kSharedBase;
+inline char* at_shared(uint32_t address) {
+  return reinterpret_cast<char*>(t2::shared) + address - kSharedBase;
 }
 
 // What a fiber leaves for its warp.

@@ -1,7 +1,9 @@
 // Takes the place of csrc/cuda/hopper/warpgroup.h: the same functions, as the PTX ISA describes the
-// instructions. Products read their operands and write their sums as late as they may, or at once.
-// Setting numbers of registers does nothing.
+// instructions. Products read their operands and write their sums as late as they may, or at once,
+// and so do copies of boxes; or they are slow. Setting numbers of registers does nothing.
 #pragma once
+
+#include <cuda.h>
 
 #include <map>
 
@@ -9,9 +11,21 @@
 
 namespace cuda_on_cpu {
 
-// A phase completes with its last arrival, and the next begins.
+// A phase completes with its last arrival and its last byte, and the next begins.
 struct Barrier {
-  int count = 0, pending = 0, phase = 0;
+  int count, pending, phase, bytes;  // bytes: expected, but for those that have come
+  unsigned maker;
+  bool fenced;  // copies know of it
+
+  void come(int arrivals, int more_bytes) {
+    pending -= arrivals;
+    bytes += more_bytes;
+    if (pending < 0) throw std::runtime_error("more arrivals than a barrier counts");
+    if (std::abs(bytes) >= 1 << 20) throw std::runtime_error("more bytes than a barrier counts");
+    if (pending > 0 || bytes != 0) return;
+    pending = count;
+    ++phase;
+  }
 };
 inline std::map<uint32_t, Barrier> barriers;
 
@@ -19,6 +33,16 @@ inline Barrier& barrier_at(uint32_t address) {
   if (address % 8) throw std::runtime_error("misaligned barrier");
   return barriers.at(address);
 }
+
+inline void expect_fenced() {
+  if (running->unfenced) throw std::runtime_error("shared memory announced without a fence");
+}
+
+// Threads of a block that wait for each other: those of this phase that have come.
+struct Meeting {
+  int come, phase;
+};
+inline Meeting meetings[16];
 
 // An operand B in shared memory, by its descriptor: bits 0-13 start address, 16-29 leading and
 // 32-45 stride byte offset, all without their last four bits; 49-51 base offset; 62-63 swizzle.
@@ -62,23 +86,66 @@ inline void make(const Product& product) {
 namespace t2 {
 
 inline void barrier_init(uint32_t barrier, int count) {
-  cuda_on_cpu::barriers[barrier] = {count, count, 0};
+  cuda_on_cpu::barriers[barrier] = {count, count, 0, 0, cuda_on_cpu::running->number, false};
 }
 
 inline void barrier_arrive(uint32_t barrier) {
-  if (cuda_on_cpu::running->unfenced) throw std::runtime_error("copies announced without a fence");
-  cuda_on_cpu::Barrier& at = cuda_on_cpu::barrier_at(barrier);
-  if (--at.pending > 0) return;
-  at.pending = at.count;
-  ++at.phase;
+  cuda_on_cpu::expect_fenced();
+  cuda_on_cpu::barrier_at(barrier).come(1, 0);
+}
+
+inline void barrier_expect(uint32_t barrier, int bytes) {
+  cuda_on_cpu::expect_fenced();
+  cuda_on_cpu::barrier_at(barrier).come(1, bytes);
 }
 
 inline void barrier_wait(uint32_t barrier, int parity) {
   const auto done = [=] { return cuda_on_cpu::barrier_at(barrier).phase % 2 != parity; };
   cuda_on_cpu::wait_until(done);
+  // Some threads go on late: the others may not count on them.
+  const bool late =
+      !cuda_on_cpu::settings.copies_land_early && cuda_on_cpu::settings.order() % 64 == 0;
+  if (late) cuda_on_cpu::pause(cuda_on_cpu::settings.order() % 64);
 }
 
-inline void fence_for_products() { cuda_on_cpu::running->unfenced = false; }
+inline void copy_box(uint32_t to, const CUtensorMap& map, int column, int row, int head,
+                     uint32_t barrier) {
+  using namespace cuda_on_cpu;
+  if (to % 1024) throw std::runtime_error("misaligned box");
+  if (!barrier_at(barrier).fenced) throw std::runtime_error("a barrier without a fence");
+  const auto land = [=] {
+    const int64_t corner[] = {column, row, head};
+    barrier_at(barrier).come(0, -copy_swizzled(map, corner, at_shared(to)));
+  };
+  if (settings.copies_land_early) return land();
+  const bool slow = settings.order() % 2;
+  flights.push_back({slow ? turn + settings.order() % 128 : UINT64_MAX, land});
+}
+
+inline void store_zeros(uint32_t address) {
+  if (address % 16) throw std::runtime_error("misaligned store");
+  std::memset(cuda_on_cpu::at_shared(address), 0, 16);
+  cuda_on_cpu::running->unfenced = true;
+}
+
+inline void fence_for_products() {
+  cuda_on_cpu::running->unfenced = false;
+  for (auto& [address, barrier] : cuda_on_cpu::barriers) {
+    if (barrier.maker == cuda_on_cpu::running->number) barrier.fenced = true;
+  }
+}
+
+template <int kNumber, int kThreads>
+void sync_threads() {
+  cuda_on_cpu::expect_fenced();
+  cuda_on_cpu::Meeting& meeting = cuda_on_cpu::meetings[kNumber];
+  if (++meeting.come == kThreads) {
+    meeting = {0, meeting.phase + 1};
+    return;
+  }
+  const int phase = meeting.phase;
+  cuda_on_cpu::wait_until([&meeting, phase] { return meeting.phase != phase; });
+}
 
 template <int kRegisters>
 void raise_registers() {}
