@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,16 @@ def shifted(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
 def test_more_sharers_than_a_block_takes(kernel, dtype, device):
     check(device, SlabCase(one_prompt(3, 130), 3, 2, 19, 64, 20), kernel, dtype)
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
+def test_empty_items_do_nothing(kernel, dtype, device):
+    """A recorded step has a fixed number of items, of which the last may be none."""
+    need_hopper(device, kernel)
+    inputs = cast(SlabCase(TWO_LEVELS, 12, 2, 2, 64, 9).inputs(device.where), dtype)
+    plan = plan_of(inputs, kernel, invariant=True)
+    padded = replace(plan, items=torch.nn.functional.pad(plan.items, (0, 0, 0, 9)))
+    assert torch.equal(run(device, padded, inputs), run(device, plan, inputs))
 
 
 @pytest.mark.parametrize(("kernel", "dtype"), EVERY, ids=str)
