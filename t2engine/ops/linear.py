@@ -78,5 +78,5 @@ linear = Op(
         "triton": "t2engine.kernels.linear:linear",
     },
     lowering={"cpp": lower},
-    by_name=("triton",),  # cuBLAS, which torch calls, is faster
+    by_name=("triton",),  # for invariant mode; torch's product is cuBLAS
 )

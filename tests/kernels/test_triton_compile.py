@@ -20,17 +20,21 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return records_of("compile_triton.py", tmp_path_factory.mktemp("triton"))
+
+
+def records_of(program: str, cache: Path) -> list[dict[str, Any]]:
     """One record per kernel, of one process outside Triton's interpreter and without its cache."""
     if not can_compile():
         require("triton", "triton cannot be imported, or comes without its compiler tools")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {
-        "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")),
+        "TRITON_CACHE_DIR": str(cache),
         "TRITON_DEFAULT_FP_FUSION": "1",
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("compile_triton.py"))],
+        [sys.executable, str(Path(__file__).with_name(program))],
         env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

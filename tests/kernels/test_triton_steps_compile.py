@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.backends import require
-from tests.kernels.test_triton_compile import can_compile, select
+from tests.kernels.test_triton_compile import records_of, select
 
-ROOT = Path(__file__).parents[2]
 KERNELS = {
     "rms_norm_kernel",
     "silu_mul_kernel",
@@ -28,21 +21,7 @@ KERNELS = {
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """One record per kernel, of one process outside Triton's interpreter and without its cache."""
-    if not can_compile():
-        require("triton", "triton cannot be imported, or comes without its compiler tools")
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {
-        "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")),
-        "TRITON_DEFAULT_FP_FUSION": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("compile_triton_steps.py"))],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return records_of("compile_triton_steps.py", tmp_path_factory.mktemp("triton"))
 
 
 def test_every_kernel_compiles_for_both_architectures_and_every_dtype(compiled):
