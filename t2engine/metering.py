@@ -16,6 +16,8 @@ Source: DESIGN "what is counted"; Hoffmann et al., arXiv:2203.15556, appendix F,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,17 +28,50 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 SCALE_BYTES = 4  # of an output feature of an int8 weight, and of a vector of an int8 cache
 
 
-def layer_params(config: ModelConfig) -> int:
-    """Weights of one layer's matrix products: what a token is multiplied with."""
+@dataclass(frozen=True)
+class Product:
+    """A weight [out_features, in_features] that multiplies every row, in `count` layers."""
+
+    in_features: int
+    out_features: int
+    count: int
+
+    @property
+    def params(self) -> int:
+        return self.in_features * self.out_features
+
+    def bytes(self, precision: Precision) -> int:
+        """Of one such weight, as it is stored."""
+        scales = self.out_features * SCALE_BYTES if precision.weights == "int8" else 0
+        return self.params * ITEM_BYTES[precision.weights] + scales
+
+
+def layer_products(config: ModelConfig) -> tuple[Product, ...]:
+    """Queries with keys and values, the attention's output, up (with the gate), down."""
     query_width = config.num_heads * config.head_dim
     key_width = config.num_kv_heads * config.head_dim
-    attention = config.hidden_size * (2 * query_width + 2 * key_width)
-    matrices = 3 if config.gated_mlp else 2
-    return attention + matrices * config.hidden_size * config.intermediate_size
+    up_width = config.intermediate_size * (2 if config.gated_mlp else 1)
+    hidden = config.hidden_size
+    shapes = (
+        (hidden, query_width + 2 * key_width),
+        (query_width, hidden),
+        (hidden, up_width),
+        (config.intermediate_size, hidden),
+    )
+    return tuple(Product(*shape, config.num_layers) for shape in shapes)
+
+
+def head_product(config: ModelConfig) -> Product:
+    return Product(config.hidden_size, config.vocab_size, 1)
+
+
+def layer_params(config: ModelConfig) -> int:
+    """Weights of one layer's matrix products: what a token is multiplied with."""
+    return sum(product.params for product in layer_products(config))
 
 
 def head_params(config: ModelConfig) -> int:
-    return config.vocab_size * config.hidden_size
+    return head_product(config).params
 
 
 def matmul_params(config: ModelConfig) -> int:
@@ -71,19 +106,8 @@ def key_value_bytes(config: ModelConfig, num_tokens: int, precision: Precision =
 
 def weight_bytes(config: ModelConfig, precision: Precision = FLOAT32) -> int:
     """What a step reads of the weights of its matrix products."""
-    size = matmul_params(config) * ITEM_BYTES[precision.weights]
-    if precision.weights == "int8":
-        size += output_features(config) * SCALE_BYTES
-    return size
-
-
-def output_features(config: ModelConfig) -> int:
-    """Rows of all the weights that multiply a decoded token."""
-    query_width = config.num_heads * config.head_dim
-    key_width = config.num_kv_heads * config.head_dim
-    up_width = config.intermediate_size * (2 if config.gated_mlp else 1)
-    layer = query_width + 2 * key_width + up_width + 2 * config.hidden_size
-    return config.num_layers * layer + config.vocab_size
+    products = (*layer_products(config), head_product(config))
+    return sum(product.count * product.bytes(precision) for product in products)
 
 
 def prefill_bytes(config: ModelConfig, prompt_len: int, precision: Precision = FLOAT32) -> int:

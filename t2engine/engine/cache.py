@@ -7,7 +7,7 @@ sample owns a slot while it decodes. Nothing is moved, and what is freed is simp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -22,13 +22,20 @@ CACHE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": to
 class KeyValueCache:
     """The stores of every layer, of float32, bfloat16 or int8 (codes with a scale a vector)."""
 
-    def __init__(self, config: ModelConfig, plan: MemoryPlan, dtype: str) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        plan: MemoryPlan,
+        dtype: str,
+        empty: Callable[[tuple[int, ...], torch.dtype], Tensor] = huge_empty,
+    ) -> None:
+        """empty: where the stores lie."""
         prefix = config.num_kv_heads, plan.prefix_capacity, config.head_dim
         suffix = plan.slots, config.num_kv_heads, plan.suffix_capacity, config.head_dim
         self.slots, self.suffix_capacity = plan.slots, plan.suffix_capacity
         stored = CACHE_DTYPES[dtype]
-        self.prefix_keys, self.prefix_values = allocate(config.num_layers, prefix, stored)
-        self.suffix_keys, self.suffix_values = allocate(config.num_layers, suffix, stored)
+        self.prefix_keys, self.prefix_values = allocate(config.num_layers, prefix, stored, empty)
+        self.suffix_keys, self.suffix_values = allocate(config.num_layers, suffix, stored, empty)
 
     def layers(self) -> Iterator[tuple[Vectors, Vectors, Vectors, Vectors]]:
         """Prefix keys and values, suffix keys and values, layer by layer."""
@@ -58,10 +65,13 @@ class KeyValueCache:
 
 
 def allocate(
-    num_layers: int, shape: tuple[int, ...], dtype: torch.dtype
+    num_layers: int,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    empty: Callable[[tuple[int, ...], torch.dtype], Tensor],
 ) -> tuple[list[Vectors], list[Vectors]]:
     """Keys and values of every layer in one allocation, which goes back to the system whole."""
-    keys, values = huge_empty((2, num_layers, *shape), dtype)
+    keys, values = empty((2, num_layers, *shape), dtype)
     if dtype != torch.int8:
         return list(keys), list(values)
     key_scales, value_scales = torch.empty(2, num_layers, *shape[:-1])

@@ -53,16 +53,28 @@ class NativeRuntime(CpuRuntime):
 
 
 class NativeExecutor:
-    """Runs the layers for one call's stores."""
+    """Runs the layers for one call's stores.
 
-    def __init__(self, native: NativeRuntime, cache: KeyValueCache, rows: int, logit_rows: int):
+    workspace: of as many bytes as the runtime says for these rows; None makes one.
+    """
+
+    def __init__(
+        self,
+        native: NativeRuntime,
+        cache: KeyValueCache,
+        rows: int,
+        logit_rows: int,
+        workspace: Tensor | None = None,
+    ) -> None:
         self.native = native
         self.threads = native.model.threads
         make: Callable[..., Any] = load_function("t2engine._C:Cache")
         self.cache = make([tuple(map(store_parts, stores)) for stores in cache.layers()])
-        size = native.workspace_bytes(rows, logit_rows) // torch.float32.itemsize
         self.logit_rows = logit_rows
-        self.workspace = huge_empty((size,), torch.float32)
+        if workspace is None:
+            size = native.workspace_bytes(rows, logit_rows) // torch.float32.itemsize
+            workspace = huge_empty((size,), torch.float32)
+        self.workspace = workspace
 
     def prefill(self, batch: PrefillBatch) -> Tensor:
         hidden = torch.empty(len(batch.wanted), self.native.model.config.hidden_size)

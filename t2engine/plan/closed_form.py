@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from t2engine.costs import Demand, FormulaCost
+from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.plan.problem import Budget
 

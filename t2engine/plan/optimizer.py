@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from t2engine.costs import CostModel, Demand, FormulaCost
+from t2engine.costs.formula import CostModel, Demand, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.plan.baseline import LARGEST_RATIO, budget_ratio, compute_optimal
 from t2engine.plan.closed_form import solve_closed_form

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from t2engine.costs import CostModel, Demand
+from t2engine.costs.formula import CostModel, Demand
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import FitReport

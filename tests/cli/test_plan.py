@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from t2engine.cli.main import run
-from t2engine.costs import Demand
+from t2engine.costs.formula import Demand
 from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from t2engine.costs import Demand, FormulaCost
+from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.problem import Budget

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from t2engine.costs import Demand, FormulaCost
+from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.curves import pass_curves
 from t2engine.laws.selection import fit_law

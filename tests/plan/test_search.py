@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from t2engine.costs import Demand, FormulaCost
+from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach2 import Approach2Law
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array

@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from t2engine.costs import Demand
+from t2engine.costs.formula import Demand
 from t2engine.laws.curves import pass_curves
 from t2engine.laws.law_file import law_from_dict
 from t2engine.laws.selection import LawChoice, fit_law

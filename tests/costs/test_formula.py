@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2engine.costs import Demand, FormulaCost
+from t2engine.costs.formula import Demand, FormulaCost
 
 COST = FormulaCost()
 
