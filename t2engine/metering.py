@@ -44,6 +44,23 @@ def matmul_params(config: ModelConfig) -> int:
     return config.num_layers * layer_params(config) + head_params(config)
 
 
+def parameter_count(config: ModelConfig) -> int:
+    """All parameters, biases and norms included, the embedding once where it is tied."""
+    biases = 0
+    if config.qkv_bias:
+        biases += (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+    if config.output_bias:
+        biases += config.hidden_size
+    if config.mlp_bias:
+        biases += config.intermediate_size * (2 if config.gated_mlp else 1) + config.hidden_size
+    norm = config.hidden_size * (2 if config.norm == "layer" else 1)
+    layer = layer_params(config) + biases + 2 * norm
+    if config.qk_norm:
+        layer += 2 * config.head_dim
+    tables = 1 if config.tied_embeddings else 2
+    return config.num_layers * layer + norm + tables * head_params(config)
+
+
 def attention_flops(config: ModelConfig, pairs: int) -> int:
     """Scores and weighted values over (query, key) pairs, in all heads and layers."""
     return 4 * config.num_heads * config.head_dim * config.num_layers * pairs
