@@ -8,7 +8,7 @@ FLOP counter. A token that attends to c keys costs
 Bytes are what a step must move: the weights once for all its rows, the keys and values it reads,
 and those it writes. A read that several rows share is divided among them to the last byte, so sums
 over samples are exact. Logical bytes charge every sample with its prompt's whole prefix; physical
-bytes with its part of the one read.
+bytes with its part of the one read. A step of training is priced by the same rule.
 
 Units:  FLOPs and bytes are int; seconds are measured by the caller and divided like shared reads.
 Source: DESIGN "what is counted"; Hoffmann et al., arXiv:2203.15556, appendix F, for the formula.
@@ -79,6 +79,23 @@ def matmul_params(config: ModelConfig) -> int:
     return config.num_layers * layer_params(config) + head_params(config)
 
 
+def parameter_count(config: ModelConfig) -> int:
+    """All parameters, biases and norms included, the embedding once where it is tied."""
+    biases = 0
+    if config.qkv_bias:
+        biases += (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+    if config.output_bias:
+        biases += config.hidden_size
+    if config.mlp_bias:
+        biases += config.intermediate_size * (2 if config.gated_mlp else 1) + config.hidden_size
+    norm = config.hidden_size * (2 if config.norm == "layer" else 1)
+    layer = layer_params(config) + biases + 2 * norm
+    if config.qk_norm:
+        layer += 2 * config.head_dim
+    tables = 1 if config.tied_embeddings else 2
+    return config.num_layers * layer + norm + tables * head_params(config)
+
+
 def attention_flops(config: ModelConfig, pairs: int) -> int:
     """Scores and weighted values over (query, key) pairs, in all heads and layers."""
     return 4 * config.num_heads * config.head_dim * config.num_layers * pairs
@@ -114,6 +131,23 @@ def prefill_bytes(config: ModelConfig, prompt_len: int, precision: Precision = F
     """Weights once, and the prompt's keys and values written once and read once."""
     keys = key_value_bytes(config, prompt_len, precision)
     return weight_bytes(config, precision) + 2 * keys
+
+
+def training_flops(config: ModelConfig, batch_size: int, sequence_len: int) -> int:
+    """One optimiser step: a causal pass over every row with the logits of every token, and twice
+    as much again backward, a product's gradient being two products of its size."""
+    pairs = sequence_len * (sequence_len + 1) // 2
+    row = 2 * matmul_params(config) * sequence_len + attention_flops(config, pairs)
+    return 3 * batch_size * row
+
+
+def training_bytes(config: ModelConfig) -> int:
+    """What one step of AdamW moves of its parameters, all in float32: ten passes over them.
+
+    The weights are read forward, backward and by the optimiser, which writes them (4); gradients
+    are written and read (2); each of two moments is read and written (4).
+    """
+    return 10 * ITEM_BYTES["float32"] * parameter_count(config)
 
 
 def split(total: int, parts: int) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from t2engine import LLM, SamplingParams, metering
 from t2engine.model.config import read_config
+from t2engine.model.llama import build_optimizer, initialise
+from t2engine.model.weights import open_weights
 from t2engine.schema import ModelConfig
 from tests.engine.harness import load_theirs
 from tests.model.tiny import TINY_MODELS, write_tiny_model
@@ -69,6 +73,58 @@ def test_flops_equal_torchs_counter(tmp_path: Path, name: str) -> None:
         assert metering.prefill_flops(config, length) == counted_flops(theirs, length) - extra
         extra = known_differences(config, 1, length)
         assert metering.decode_flops(config, length + 1) == counted_flops(theirs, 1, length) - extra
+
+
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_parameters_are_those_of_the_files(tmp_path: Path, name: str) -> None:
+    family, overrides = TINY_MODELS[name]
+    write_tiny_model(tmp_path, family, **overrides)
+    config = read_config(tmp_path)
+    assert metering.parameter_count(config) == open_weights(tmp_path, config).num_params
+
+
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_training_flops_equal_torchs_counter(tmp_path: Path, name: str) -> None:
+    """Forward and backward; torch counts the future half of the causal square in both."""
+    family, overrides = TINY_MODELS[name]
+    write_tiny_model(tmp_path, family, **overrides)
+    config, theirs = read_config(tmp_path), load_theirs(tmp_path)
+    for batch_size, length in ((1, 1), (3, 17), (2, 100)):
+        token_ids = torch.full((batch_size, length), 5)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            theirs(token_ids).logits.sum().backward()
+        extra = 3 * batch_size * known_differences(config, length, 0)
+        counted = counter.get_total_flops() - extra
+        assert metering.training_flops(config, batch_size, length) == counted
+
+
+def test_training_flops_of_the_model_that_is_trained() -> None:
+    config = replace(CONFIG, tied_embeddings=True)
+    model = initialise(config, seed=0)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(model(torch.full((3, 50), 5)).sum())
+    extra = 3 * 3 * known_differences(config, 50, 0)
+    assert metering.training_flops(config, 3, 50) == counter.get_total_flops() - extra
+
+
+@given(rows=st.integers(1, 1000), length=st.integers(1, 1000))
+def test_a_row_is_trained_at_three_times_its_decoding(rows: int, length: int) -> None:
+    one = 3 * sum(metering.decode_flops(CONFIG, t + 1) for t in range(length))
+    assert metering.training_flops(CONFIG, rows, length) == rows * one
+
+
+def test_training_bytes_are_ten_passes_over_the_parameters() -> None:
+    """What the optimiser's state and the model hold is passed over, each tensor so many times."""
+    model = initialise(replace(CONFIG, tied_embeddings=True), seed=0)
+    optimizer = build_optimizer(model, betas=(0.9, 0.98), weight_decay=0.1)
+    torch.autograd.backward(model(torch.full((1, 5), 5)).sum())
+    optimizer.step()
+    weights = sum(w.nbytes for w in model.parameters())
+    gradients = sum(w.grad.nbytes for w in model.parameters())
+    states = (value for state in optimizer.state.values() for value in state.values())
+    moments = sum(value.nbytes for value in states if value.dim())
+    expected = 4 * weights + 2 * gradients + 2 * moments
+    assert metering.training_bytes(replace(CONFIG, tied_embeddings=True)) == expected
 
 
 def test_a_sample_costs_what_was_executed(llm: LLM) -> None:

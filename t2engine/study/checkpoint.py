@@ -18,8 +18,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from t2engine.model.config import read_config
+from t2engine.model.llama import Llama
 from t2engine.schema import ModelConfig
-from t2engine.study.llama import Llama
 from t2engine.study.tokenizer import BOS, BOS_ID, EOS, EOS_ID, PAD, PAD_ID, build_tokenizer
 
 SPECIAL_IDS = {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from t2engine.metering import parameter_count
 from t2engine.schema import ModelConfig
 from t2engine.study.tokenizer import VOCAB_SIZE
 
@@ -69,17 +70,6 @@ def shape(target_N: int) -> ModelConfig:
         rotary_dim=HEAD_DIM,
         tied_embeddings=True,
     )
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Parameters of a tied Llama without biases: embedding, matrices and norms."""
-    query_size = config.num_heads * config.head_dim
-    key_size = config.num_kv_heads * config.head_dim
-    attention = 2 * config.hidden_size * (query_size + key_size)
-    feed_forward = 3 * config.hidden_size * config.intermediate_size
-    norms = (2 * config.num_layers + 1) * config.hidden_size
-    embedding = config.vocab_size * config.hidden_size
-    return embedding + config.num_layers * (attention + feed_forward) + norms
 
 
 def learning_rate(recipe: Recipe, N: int, done: float) -> float:

@@ -40,9 +40,9 @@ from rich.progress import (
 from torch import Tensor
 from torch.nn import functional
 
+from t2engine.model.llama import Llama, build_optimizer, initialise
 from t2engine.study.checkpoint import atomic_directory, save_model, write_json
-from t2engine.study.ladder import Recipe, Run, learning_rate
-from t2engine.study.llama import Llama, initialise
+from t2engine.study.ladder import Run, learning_rate
 from t2engine.study.task import Question, training_questions
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 
@@ -128,7 +128,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 def train(run: Run, advance: Callable[[int], None]) -> tuple[Llama, dict[str, Any]]:
     """The trained model, and what happened; `advance` is told of tokens as they are processed."""
     model = initialise(run.config, run.recipe.seed)
-    optimizer = build_optimizer(model, run.recipe)
+    optimizer = build_optimizer(model, run.recipe.betas, run.recipe.weight_decay)
     questions = training_questions(run.recipe.seed)
     losses: list[tuple[int, float]] = []  # tokens so far, mean loss since the entry before
     pending: list[float] = []
@@ -159,17 +159,6 @@ def train(run: Run, advance: Callable[[int], None]) -> tuple[Llama, dict[str, An
         "losses": losses,
     }
     return model.eval(), outcome
-
-
-def build_optimizer(model: Llama, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; matrices decay, the gains of the norms do not."""
-    matrices = [weight for weight in model.parameters() if weight.dim() == 2]
-    gains = [weight for weight in model.parameters() if weight.dim() == 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": gains, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.peak_learning_rate, betas=recipe.betas, fused=True)
 
 
 def batch(questions: list[Question]) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from t2engine.laws.observations import read_shipped_observations
+from t2engine.model.llama import count_parameters
 from t2engine.schema import Observation
 from t2engine.study import evaluate, ladder, task, training
 from t2engine.study.checkpoint import load_model
-from t2engine.study.llama import count_parameters
 
 DATA = Path(evaluate.__file__).parent / "data"
 MODEL = DATA / "arithmetic"

@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from t2engine.metering import parameter_count
+from t2engine.model.llama import initialise
 from t2engine.study.ladder import (
     OVERTRAINED,
     SIZES,
@@ -19,10 +21,8 @@ from t2engine.study.ladder import (
     build_ladder,
     build_run,
     learning_rate,
-    parameter_count,
     short,
 )
-from t2engine.study.llama import initialise
 from t2engine.study.task import training_questions
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 from t2engine.study.training import (

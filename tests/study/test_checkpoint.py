@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2engine.metering import parameter_count
+from t2engine.model.llama import initialise
 from t2engine.study.checkpoint import atomic_directory, load_model, save_model
-from t2engine.study.ladder import Recipe, build_run, parameter_count, shape
-from t2engine.study.llama import count_parameters, initialise
+from t2engine.study.ladder import Recipe, build_run, shape
 from t2engine.study.task import SYMBOLS, held_out_questions
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, TOKEN_IDS, VOCAB_SIZE, build_tokenizer, encode
-
-SHAPES = [shape(N) for N in (1, 20_000, 45_000, 100_000, 1_000_000)]
 
 
 def shake(model: torch.nn.Module) -> None:
@@ -76,29 +75,16 @@ def test_saved_model_is_read_back_bit_for_bit(saved: Path):
         assert torch.equal(read.state_dict()[name], weight), name
 
 
-@pytest.mark.parametrize("config", SHAPES, ids=lambda config: str(config.hidden_size))
-def test_parameter_count_is_that_of_the_model(config):
-    assert parameter_count(config) == count_parameters(initialise(config, seed=0))
-    assert config.num_heads % config.num_kv_heads == 0
-    assert config.num_kv_heads < config.num_heads
-
-
 @pytest.mark.parametrize("N", [45_000, 100_000, 400_000, 1_000_000])
 def test_shape_is_near_the_size_aimed_at(N: int):
     assert parameter_count(shape(N)) == pytest.approx(N, rel=0.2)
 
 
-def test_a_row_does_not_look_ahead_nor_at_its_neighbours():
-    model = initialise(shape(45_000), seed=0)
-    token_ids = torch.randint(0, VOCAB_SIZE, (4, 20), generator=torch.Generator().manual_seed(1))
-    changed = token_ids.clone()
-    changed[:2, 12:] = 0
-    changed[3] = 5
-    with torch.no_grad():
-        before, after = model(token_ids), model(changed)
-    assert torch.allclose(before[:2, :12], after[:2, :12], atol=1e-6)
-    assert torch.allclose(before[2], after[2], atol=1e-6)
-    assert not torch.allclose(before[:2, 12:], after[:2, 12:], atol=1e-2)
+@pytest.mark.parametrize("N", [1, 20_000, 45_000, 100_000, 1_000_000])
+def test_heads_share_keys(N: int):
+    config = shape(N)
+    assert config.num_heads % config.num_kv_heads == 0
+    assert config.num_kv_heads < config.num_heads
 
 
 def fail_half_way(directory: Path) -> None:

@@ -9,6 +9,7 @@ LlamaForCausalLM, so a state dict is a checkpoint. Rows are padded on the right:
 need no other mask.
 
 Shapes: token_ids [S, T] -> logits [S, T, vocab_size]; S rows, T tokens, H heads, D head_dim.
+Raises: ValueError when a config asks for anything else.
 Source: Touvron et al., arXiv:2302.13971, section 2.2; Su et al., arXiv:2104.09864, equation 34.
 """
 
@@ -86,6 +87,7 @@ class Llama(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        check_family(config)
         self.config = config
         self.model = Body(config)
         self.register_buffer("rotary", rotary_table(config), persistent=False)
@@ -96,6 +98,29 @@ class Llama(nn.Module):
         for layer in self.model.layers:
             x = layer(x, cos, sin)
         return functional.linear(self.model.norm(x), self.model.embed_tokens.weight)
+
+
+def check_family(config: ModelConfig) -> None:
+    wanted = {
+        "rotary_dim": config.head_dim,
+        "rope_scaling": None,
+        "norm": "rms",
+        "activation": "silu",
+        "gated_mlp": True,
+        "parallel_residual": False,
+        "qkv_bias": False,
+        "output_bias": False,
+        "mlp_bias": False,
+        "qk_norm": False,
+        "tied_embeddings": True,
+    }
+    for name, value in wanted.items():
+        found = getattr(config, name)
+        if found != value:
+            raise ValueError(
+                f"a model to train must have {name} = {value!r}, got {found!r}; only Llamas "
+                "without biases, their embeddings tied, can be trained"
+            )
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -122,6 +147,19 @@ def initialise(config: ModelConfig, seed: int) -> Llama:
             std = scale * config.hidden_size**-0.5
             nn.init.normal_(weight, std=std, generator=generator)
     return model
+
+
+def build_optimizer(
+    model: Llama, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW; matrices decay, the gains of the norms do not. The caller sets the learning rate."""
+    matrices = [weight for weight in model.parameters() if weight.dim() == 2]
+    gains = [weight for weight in model.parameters() if weight.dim() == 1]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": gains, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=betas, fused=True)
 
 
 def count_parameters(model: nn.Module) -> int:
