@@ -72,7 +72,9 @@ def held_out_errors(
         ]
         entries += step_entries(raw, fit, precision, points)
     if training is not None:
-        entries += training_entries(raw, training, [p for p in raw.of_kind("training") if p.held_out])
+        entries += training_entries(
+            raw, training, [p for p in raw.of_kind("training") if p.held_out]
+        )
     return tuple(entries)
 
 
@@ -86,7 +88,10 @@ def step_entries(
     predicted = fit.interval(table)
     peak = peak_flops_per_second(raw, precision.partition("/")[0])
     tokens = np.array(
-        [p.step.num_samples if isinstance(p.step, DecodeStep) else p.step.prompt_len for p in points]
+        [
+            p.step.num_samples if isinstance(p.step, DecodeStep) else p.step.prompt_len
+            for p in points
+        ]
     )
     params = np.array([metering.parameter_count(config) for config, _ in models], float)
     roofline = np.maximum(table.flops / peak, table.bytes / read_roofs(raw)[0])

@@ -148,7 +148,9 @@ class MachineCosts:
         new_tokens: int,
     ) -> float:
         """Seconds that sample num_samples + 1 adds to a call."""
-        calls = (self.call(model, n, prompt_len, new_tokens) for n in (num_samples, num_samples + 1))
+        calls = (
+            self.call(model, n, prompt_len, new_tokens) for n in (num_samples, num_samples + 1)
+        )
         before, after = (call.seconds for call in calls)
         return after - before
 

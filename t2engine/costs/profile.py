@@ -81,7 +81,9 @@ def read_profile(path: Path) -> HardwareProfile:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `t2 calibrate --out {path}` makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ValueError(f"{path} must be a whole JSON file, got one that ends early: {error}") from None
+        raise ValueError(
+            f"{path} must be a whole JSON file, got one that ends early: {error}"
+        ) from None
     try:
         return profile_from_dict(document)
     except ValueError as error:

@@ -67,15 +67,25 @@ class StepFit:
         is_prefill = table.prefill_passes > 0
         error = np.where(is_prefill, self.half_width["prefill"], self.half_width["decode"])
         width = np.hypot(error, NORMAL_QUANTILE * self.drift)
-        beyond: list[list[str]] = [[] for _ in seconds]
-        for name, column in quantities(table).items():
-            low, high = self.ranges[name]
-            outside = np.maximum(np.log(low / column), np.log(column / high))
-            width = width + EXTRAPOLATION * np.maximum(outside, 0)
-            for i in np.flatnonzero(outside > 1e-9):
-                beyond[i].append(name)
-        factor = np.exp(width)
-        return Interval(seconds, seconds / factor, seconds * factor, tuple(map(tuple, beyond)))
+        return interval_of(seconds, width, quantities(table), self.ranges)
+
+
+def interval_of(
+    seconds: Array,
+    width: Array,
+    columns: Mapping[str, Array],
+    ranges: Mapping[str, tuple[float, float]],
+) -> Interval:
+    """seconds exp(+- width), wider where a column is outside its range."""
+    beyond: list[list[str]] = [[] for _ in seconds]
+    for name, column in columns.items():
+        low, high = ranges[name]
+        outside = np.maximum(np.log(low / column), np.log(column / high))
+        width = width + EXTRAPOLATION * np.maximum(outside, 0)
+        for i in np.flatnonzero(outside > 1e-9):
+            beyond[i].append(name)
+    factor = np.exp(width)
+    return Interval(seconds, seconds / factor, seconds * factor, tuple(map(tuple, beyond)))
 
 
 def quantities(table: StepTable) -> dict[str, Array]:

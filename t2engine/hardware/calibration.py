@@ -175,7 +175,9 @@ def weights_of(settings: Settings) -> tuple[str, ...]:
 def probe_point(probe: Probe) -> Point:
     name = " ".join([probe.kind, *(f"{k}={v}" for k, v in probe.shape.items())])
     cost = probe.cost
-    return Point(Task(name, probe.seconds), probe.kind, dict(probe.shape), False, cost.flops, cost.bytes)
+    return Point(
+        Task(name, probe.seconds), probe.kind, dict(probe.shape), False, cost.flops, cost.bytes
+    )
 
 
 def step_points(
