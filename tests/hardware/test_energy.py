@@ -181,7 +181,7 @@ def test_a_reading_is_plain_data():
     assert json.loads(json.dumps(asdict(IdlePower(3.0, 0.5, 5.0))))["watts"] == 3.0
 
 
-@pytest.mark.parametrize("name", ["energy", "energy_counters", "nvml"])
+@pytest.mark.parametrize("name", ["energy", "energy_counters", "load", "nvml", "process_times"])
 def test_torch_is_not_imported(name):
     code = f"import sys, t2engine.hardware.{name}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
