@@ -58,7 +58,10 @@ FULL = Effort(
         *((64, 512), (96, 4096), (160, 2048), (256, 8192)),
         *((384, 4096), (512, 16384), (768, 32000), (1024, 8192)),
     ),
-    training_shapes=((32, 512), (64, 512), (96, 2048), (128, 1024), (256, 8192), (384, 4096)),
+    training_shapes=(
+        *((32, 512), (48, 1024), (96, 2048), (128, 1024)),
+        *((256, 8192), (192, 512), (384, 4096)),
+    ),
     training_batches=((32, 32), (8, 128), (16, 256)),
     steps_of_shape=14,
     sharing_prompts=SHARING_PROMPTS,
@@ -71,7 +74,7 @@ FULL = Effort(
 )
 QUICK = Effort(
     shapes=((64, 512), (128, 4096), (192, 2048), (320, 8192), (640, 8192)),
-    training_shapes=((32, 512), (64, 512), (96, 2048), (192, 1024)),
+    training_shapes=((32, 512), (64, 512), (96, 2048), (128, 1024), (256, 4096)),
     training_batches=((32, 32), (8, 128)),
     steps_of_shape=10,
     sharing_prompts=(128, 1024, 8192),
@@ -79,7 +82,7 @@ QUICK = Effort(
     step_seconds=0.05,
     seconds=34.0,
     fewest_rounds=3,
-    most_rounds=10,
+    most_rounds=14,
     store_bytes=300 << 20,
 )
 
