@@ -35,6 +35,9 @@ class HeldOut:
     predicted: float
     low: float
     high: float
+    run_low: float
+    run_high: float
+    visits_covered: float  # share of the point's single visits inside run_low to run_high
     two_n: float
     roofline: float
 
@@ -57,6 +60,7 @@ class ErrorSummary:
     ninetieth: float
     worst: float
     covered: float  # share of points inside their intervals
+    visits_covered: float  # share of single visits inside the intervals of one run
     repeat_spread: float  # median of the points' spreads between rounds
     two_n: float  # median error of the baseline
     roofline: float
@@ -122,11 +126,18 @@ def entries_of(
             predicted=float(predicted.value[i]),
             low=float(predicted.low[i]),
             high=float(predicted.high[i]),
+            run_low=float(predicted.run_low[i]),
+            run_high=float(predicted.run_high[i]),
+            visits_covered=share_within(point, predicted.run_low[i], predicted.run_high[i]),
             two_n=float(two_n[i]),
             roofline=float(roofline[i]),
         )
         for i, point in enumerate(points)
     ]
+
+
+def share_within(point: Measurement, low: float, high: float) -> float:
+    return float(np.mean([low <= seconds <= high for seconds in point.seconds]))
 
 
 def summarise(entries: tuple[HeldOut, ...]) -> list[ErrorSummary]:
@@ -149,6 +160,7 @@ def summary(name: str, entries: list[HeldOut]) -> ErrorSummary:
         ninetieth=float(np.quantile(errors, 0.9)),
         worst=float(errors.max()),
         covered=float(np.mean([entry.is_covered for entry in entries])),
+        visits_covered=float(np.mean([entry.visits_covered for entry in entries])),
         repeat_spread=float(np.median([entry.spread for entry in entries])),
         two_n=baseline("two_n"),
         roofline=baseline("roofline"),

@@ -1,52 +1,101 @@
-"""Fit the rates of step_time.py to measured steps, and say how far a prediction may be off.
+"""Fit positive numbers to measured seconds, and say how far a prediction may be off.
 
-    minimise  sum rho(ln(predicted / measured) / spread) + sum (ln(rate / start) / freedom)^2
+    minimise  sum rho(ln(predicted / measured) / spread) + sum (ln(number / start) / freedom)^2
 
-over the logarithms of the rates: rho is soft_l1, spread is FLOOR_SPREAD or a point's own where that
-is more, and the second sum holds what the steps do not determine near `start`, which comes from
-probes. The error of a prediction is what the fit makes of model shapes left out of it, each in
-turn: the conformal quantile of |ln(predicted / measured)|.
+over the logarithms of the numbers: rho is soft_l1, spread is FLOOR_SPREAD or a point's own where
+that is more, and the second sum holds what the points do not determine near `start`.
+
+The error of a prediction is what fits make of points left out of them, as held-out points are left
+out of the whole: each fold leaves out one model shape, whole, that lies between others in size, and
+every fourth point of the others.
 
 Units:  spreads and errors are of natural logarithms.
-Source: Vovk et al., Algorithmic Learning in a Random World, 2005, for the quantile; Barber et al.,
-        arXiv:1905.02928, for leaving out and refitting.
+Source: Vovk et al., Algorithmic Learning in a Random World, 2005, for the conformal quantile;
+        Barber et al., arXiv:1905.02928, for leaving out and refitting.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from t2engine.costs.step_time import StepRates, step_seconds
-from t2engine.costs.steps import Array, StepTable
+from t2engine.costs.steps import Array
 
 FLOOR_SPREAD = 0.04  # of a point: a smooth form is no nearer than this to tiles and caches
 PROBED, GUESSED = 1.0, 2.0  # how far a number may lie from its start, in ln, at one sigma
 CONFIDENCE = 0.9
+EVERY = 4  # point of a shape is left out by a fold
 EVALUATIONS = 300
 
-Predict = Callable[[Array], Array]  # ln of the numbers -> seconds [S]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """vector: the numbers, in their own order. errors: |ln(predicted / measured)| of every point
-    when its group was left out. half_width: of an interval of CONFIDENCE, in ln."""
+    """vector: the numbers. left_out: points, as often as a fold left them out, and errors: what
+    the fold's fit made of them, ln(predicted / measured)."""
 
     vector: Array
     converged: bool
+    left_out: Indices
     errors: Array
-    half_width: float
+
+
+@dataclass(frozen=True)
+class HalfWidths:
+    """Of intervals of CONFIDENCE, in ln.
+
+    typical: of the median over minutes, as points are recorded: what the model may be off.
+    one_run: of a run at one moment, with what the machine drifts and repeats differ besides.
+    """
+
+    typical: float
+    one_run: float
+
+
+def fit_with_errors(
+    predict: Callable[[Array, Indices], Array],
+    seconds: Array,
+    spreads: Array,
+    shapes: Sequence[str],
+    start: Array,
+    freedom: Array,
+) -> Fit:
+    """predict(ln numbers, index) gives the seconds of the points of `index`.
+
+    shapes: the model shape of each point; as they come, they are in order of size.
+    """
+
+    def fit(index: Indices, from_where: Array) -> tuple[Array, bool]:
+        return fit_positive(
+            lambda x: predict(x, index),
+            *(seconds[index], spreads[index], start, freedom, from_where),
+        )
+
+    everything = np.arange(len(seconds))
+    vector, converged = fit(everything, start)
+    left_out, errors = [], []
+    for fold in folds(shapes):
+        without, _ = fit(np.setdiff1d(everything, fold), vector)
+        left_out.append(fold)
+        errors.append(np.log(predict(np.log(without), fold) / seconds[fold]))
+    return Fit(vector, converged, np.concatenate(left_out), np.concatenate(errors))
 
 
 def fit_positive(
-    predict: Predict, seconds: Array, spreads: Array, start: Array, freedom: Array
+    predict: Callable[[Array], Array],
+    seconds: Array,
+    spreads: Array,
+    start: Array,
+    freedom: Array,
+    from_where: Array,
 ) -> tuple[Array, bool]:
-    """The numbers, and whether the search ended by itself."""
+    """The numbers, and whether the search ended by itself. It begins `from_where`."""
     spread = np.maximum(spreads, FLOOR_SPREAD)
 
     def residuals(log_numbers: Array) -> Array:
@@ -54,66 +103,43 @@ def fit_positive(
         rounded = np.sign(off) * np.sqrt(2 * (np.sqrt(1 + off**2) - 1))  # soft_l1 as a residual
         return np.concatenate([rounded, (log_numbers - np.log(start)) / freedom])
 
-    found = least_squares(
-        residuals, np.log(start), method="trf", x_scale=freedom, max_nfev=EVALUATIONS
-    )
+    found = least_squares(residuals, np.log(from_where), x_scale=freedom, max_nfev=EVALUATIONS)
     return np.exp(found.x), bool(found.status > 0)
 
 
-def fit_with_errors(
-    predict: Callable[[Array, Array], Array],
-    seconds: Array,
-    spreads: Array,
-    groups: Sequence[Hashable],
-    start: Array,
-    freedom: Array,
-) -> Fit:
-    """predict(ln numbers, index) gives the seconds of the points of `index`.
-
-    groups: of each point, left out together. With fewer than three groups nothing is left out, and
-    the error is of the fit itself.
-    """
-
-    def fit(index: Array, from_where: Array) -> tuple[Array, bool]:
-        return fit_positive(
-            lambda x: predict(x, index), seconds[index], spreads[index], from_where, freedom
-        )
-
-    everything = np.arange(len(seconds))
-    vector, converged = fit(everything, start)
-    names = sorted(set(groups), key=str)
-    of_group = np.array([names.index(g) for g in groups])
-    errors = np.abs(np.log(predict(np.log(vector), everything) / seconds))
-    if len(names) >= 3:
-        for number in range(len(names)):
-            left_out = np.flatnonzero(of_group == number)
-            without, _ = fit(np.flatnonzero(of_group != number), start)
-            predicted = predict(np.log(without), left_out)
-            errors[left_out] = np.abs(np.log(predicted / seconds[left_out]))
-    return Fit(vector, converged, errors, conformal_quantile(errors, CONFIDENCE))
+def folds(shapes: Sequence[str]) -> Iterator[Indices]:
+    """What each fit leaves out."""
+    names = list(dict.fromkeys(shapes))
+    between = names[1:-1]
+    which = np.array([names.index(shape) for shape in shapes])
+    for number in range(max(EVERY, len(between))):
+        out = np.arange(len(shapes)) % EVERY == number % EVERY
+        if number < len(between):
+            out |= which == 1 + number
+        yield np.flatnonzero(out)
 
 
-def fit_step_rates(
-    steps: StepTable,
-    seconds: Array,
-    spreads: Array,
-    groups: Sequence[Hashable],
-    start: StepRates,
-    probed: frozenset[str],
-) -> tuple[StepRates, Fit]:
-    """start: a first guess. probed: those of its numbers that were measured by themselves."""
-    names = list(StepRates.__dataclass_fields__)
-    freedom = np.array([PROBED if name in probed else GUESSED for name in names])
-
-    def predict(log_numbers: Array, index: Array) -> Array:
-        return step_seconds(StepRates(*np.exp(log_numbers)), steps.take(index))
-
-    fit = fit_with_errors(predict, seconds, spreads, groups, start.vector(), freedom)
-    return StepRates(*fit.vector.tolist()), fit
+def half_widths(
+    fit: Fit, visits: Sequence[Sequence[float]], chosen: NDArray[np.bool_]
+) -> HalfWidths:
+    """visits: each point's seconds, round by round. chosen: the points to go by."""
+    of_points: list[float] = []
+    of_visits: list[float] = []
+    for point, error in zip(fit.left_out, fit.errors, strict=True):
+        if chosen[point]:
+            seconds = np.array(visits[point])
+            of_points.append(float(error))
+            of_visits += (error + np.log(np.median(seconds) / seconds)).tolist()
+    if not of_points:
+        return HalfWidths(math.inf, math.inf)
+    return HalfWidths(
+        conformal_quantile(np.array(of_points), CONFIDENCE),
+        conformal_quantile(np.array(of_visits), CONFIDENCE),
+    )
 
 
 def conformal_quantile(errors: Array, confidence: float) -> float:
-    """The error that a new point stays below with this probability."""
+    """The size of error that a new point's stays below with this probability."""
     rank = math.ceil((len(errors) + 1) * confidence)
-    ordered = np.sort(errors)
+    ordered = np.sort(np.abs(errors))
     return float(ordered[min(rank, len(ordered)) - 1])

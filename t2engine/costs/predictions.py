@@ -29,31 +29,31 @@ from t2engine.costs.steps import DecodeStep, PrefillStep, Step, tabulate
 from t2engine.schema import ModelConfig, Precision
 
 GIBIBYTE = 1 << 30
+NUMBERS = ("seconds", "low", "high", "run_low", "run_high", "flops", "bytes")
 NODES = 3  # of the Gauss-Legendre rule over the tokens of a sample
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A prediction with an interval of 90 %, and what it counts."""
+    """A prediction, and what it counts. Intervals of 90 %: low to high of the typical seconds (the
+    median over minutes), run_low to run_high of one run at one moment."""
 
     seconds: float
     low: float
     high: float
+    run_low: float
+    run_high: float
     flops: float
     bytes: float
     beyond: tuple[str, ...] = ()  # in what it lies outside the shapes that were measured
 
     def scaled(self, factor: float) -> Estimate:
-        numbers = (self.seconds, self.low, self.high, self.flops, self.bytes)
-        return Estimate(*(factor * x for x in numbers), beyond=self.beyond)
+        return Estimate(*(factor * getattr(self, name) for name in NUMBERS), beyond=self.beyond)
 
 
 def add(estimates: Sequence[Estimate]) -> Estimate:
     """Their sum; errors of one model of time go together, so ends add to ends."""
-    totals = [
-        sum(getattr(e, name) for e in estimates)
-        for name in ("seconds", "low", "high", "flops", "bytes")
-    ]
+    totals = [sum(getattr(e, name) for e in estimates) for name in NUMBERS]
     return Estimate(*totals, beyond=tuple(dict.fromkeys(b for e in estimates for b in e.beyond)))
 
 
@@ -64,9 +64,8 @@ def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
         a, b = getattr(lower, name), getattr(upper, name)
         return math.exp((1 - share) * math.log(a) + share * math.log(b))
 
-    names = ("seconds", "low", "high", "flops", "bytes")
     beyond = tuple(dict.fromkeys(lower.beyond + upper.beyond))
-    return Estimate(*(mean(name) for name in names), beyond=beyond)
+    return Estimate(*(mean(name) for name in NUMBERS), beyond=beyond)
 
 
 class MachineCosts:
@@ -164,6 +163,8 @@ class MachineCosts:
             seconds=float(found.value[0]),
             low=float(found.low[0]),
             high=float(found.high[0]),
+            run_low=float(found.run_low[0]),
+            run_high=float(found.run_high[0]),
             flops=float(table.flops[0]),
             bytes=float(table.bytes[0]),
             beyond=found.beyond[0],

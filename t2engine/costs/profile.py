@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from t2engine.costs.evaluation import HeldOut, held_out_errors
+from t2engine.costs.fitting import HalfWidths
 from t2engine.costs.measurements import Measurement, Measurements
 from t2engine.costs.step_fit import StepFit, fit_steps
 from t2engine.costs.step_time import StepRates
@@ -123,7 +124,9 @@ def profile_from_dict(document: Any) -> HardwareProfile:
     if document["training"] is not None:
         fit = expect(document, "training", dict)
         rates = build("training.rates", TrainingRates, fit.get("rates"))
-        training = build("training", TrainingFit, {**with_ranges("training", fit), "rates": rates})
+        widths = build("training.half_widths", HalfWidths, fit.get("half_widths"))
+        parts = {"rates": rates, "half_widths": widths}
+        training = build("training", TrainingFit, {**with_ranges("training", fit), **parts})
     held_out = tuple(
         build(f"held_out[{i}]", HeldOut, entry)
         for i, entry in enumerate(expect(document, "held_out", list))
@@ -135,6 +138,12 @@ def step_fit_from(where: str, fit: Any) -> StepFit:
     fields_of = with_ranges(where, fit)
     for name in ("rates", "start"):
         fields_of[name] = build(f"{where}.{name}", StepRates, fields_of.get(name))
+    if not isinstance(fields_of.get("half_widths"), dict):
+        raise ValueError(f"{where}.half_widths must be an object")
+    fields_of["half_widths"] = {
+        kind: build(f"{where}.half_widths.{kind}", HalfWidths, widths)
+        for kind, widths in fields_of["half_widths"].items()
+    }
     return build(where, StepFit, fields_of)
 
 

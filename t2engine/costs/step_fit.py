@@ -1,10 +1,9 @@
 """From the steps a calibration timed to rates, with what they say of shapes that were not timed.
 
-    interval = predicted exp(+- half_width)
-    half_width^2 = (error with the shape left out)^2 + (drift of the machine between rounds)^2
+    interval = predicted exp(+- half width)
 
-widened outside what was measured by EXTRAPOLATION for each unit of ln beyond it, in each of the
-quantities of RANGED.
+The half widths are fitting.py's. Outside what was measured they grow by EXTRAPOLATION for each unit
+of ln beyond it, in each of the quantities of RANGED.
 
 Units:  seconds; half widths in ln.
 """
@@ -12,18 +11,23 @@ Units:  seconds; half widths in ln.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from t2engine.costs.fitting import CONFIDENCE, conformal_quantile, fit_step_rates
-from t2engine.costs.measurements import Measurements, medians, round_drift
+from t2engine.costs.fitting import (
+    GUESSED,
+    PROBED,
+    HalfWidths,
+    Indices,
+    fit_with_errors,
+    half_widths,
+)
+from t2engine.costs.measurements import Measurements, medians
 from t2engine.costs.step_time import StepRates, step_seconds
-from t2engine.costs.steps import Array, Step, StepTable, tabulate
-from t2engine.schema import ModelConfig, Precision
+from t2engine.costs.steps import Array, StepTable, tabulate
 
 KINDS = ("decode", "prefill")
-NORMAL_QUANTILE = 1.645  # of the central 90 %
 EXTRAPOLATION = 0.25
 RANGED = {
     "hidden_size": "in_features",
@@ -36,11 +40,13 @@ RANGED = {
 
 @dataclass(frozen=True)
 class Interval:
-    """Predictions [S], each with an interval of CONFIDENCE."""
+    """Predictions [S] with intervals of 90 %: of the typical seconds, and of one run's."""
 
     value: Array
     low: Array
     high: Array
+    run_low: Array
+    run_high: Array
     beyond: tuple[tuple[str, ...], ...]  # the quantities in which a step lies outside what was seen
 
 
@@ -51,41 +57,37 @@ class StepFit:
     rates: StepRates
     start: StepRates  # what the probes alone suggest
     converged: bool
-    half_width: Mapping[str, float]  # by kind
-    drift: float
+    half_widths: Mapping[str, HalfWidths]  # by kind
     ranges: Mapping[str, tuple[float, float]]
     num_points: int
 
-    def predict(
-        self, models: Sequence[tuple[ModelConfig, Precision]], steps: Sequence[Step], chunk: int
-    ) -> Interval:
-        table = tabulate(models, steps, chunk)
-        return self.interval(table)
-
     def interval(self, table: StepTable) -> Interval:
-        seconds = step_seconds(self.rates, table)
-        is_prefill = table.prefill_passes > 0
-        error = np.where(is_prefill, self.half_width["prefill"], self.half_width["decode"])
-        width = np.hypot(error, NORMAL_QUANTILE * self.drift)
-        return interval_of(seconds, width, quantities(table), self.ranges)
+        kinds = np.where(table.prefill_passes > 0, "prefill", "decode")
+        widths = [self.half_widths[kind] for kind in kinds]
+        return interval_of(step_seconds(self.rates, table), widths, quantities(table), self.ranges)
 
 
 def interval_of(
     seconds: Array,
-    width: Array,
+    widths: Sequence[HalfWidths],
     columns: Mapping[str, Array],
     ranges: Mapping[str, tuple[float, float]],
 ) -> Interval:
     """seconds exp(+- width), wider where a column is outside its range."""
     beyond: list[list[str]] = [[] for _ in seconds]
+    more = np.zeros(len(seconds))
     for name, column in columns.items():
         low, high = ranges[name]
         outside = np.maximum(np.log(low / column), np.log(column / high))
-        width = width + EXTRAPOLATION * np.maximum(outside, 0)
+        more += EXTRAPOLATION * np.maximum(outside, 0)
         for i in np.flatnonzero(outside > 1e-9):
             beyond[i].append(name)
-    factor = np.exp(width)
-    return Interval(seconds, seconds / factor, seconds * factor, tuple(map(tuple, beyond)))
+    typical = np.exp(np.array([width.typical for width in widths]) + more)
+    one_run = np.exp(np.array([width.one_run for width in widths]) + more)
+    return Interval(
+        *(seconds, seconds / typical, seconds * typical, seconds / one_run, seconds * one_run),
+        beyond=tuple(map(tuple, beyond)),
+    )
 
 
 def quantities(table: StepTable) -> dict[str, Array]:
@@ -109,19 +111,23 @@ def fit_steps(raw: Measurements, precision: str) -> StepFit:
         )
     table = tabulate([raw.model_of(p) for p in points], [p.step for p in points], raw.chunk_tokens)
     start, probed = first_guess(raw, precision)
-    groups = [point.shape["model"] for point in points]
+    freedom = np.array([PROBED if f.name in probed else GUESSED for f in fields(StepRates)])
+
+    def predict(log_numbers: Array, index: Indices) -> Array:
+        return step_seconds(StepRates(*np.exp(log_numbers)), table.take(index))
+
+    shapes = [point.shape["model"] for point in points]
     spreads = np.array([point.error for point in points])
-    rates, fit = fit_step_rates(table, medians(points), spreads, groups, start, probed)
-    is_kind = {kind: np.array([p.kind == kind for p in points]) for kind in KINDS}
+    fit = fit_with_errors(predict, medians(points), spreads, shapes, start.vector(), freedom)
+    visits = [point.seconds for point in points]
     return StepFit(
-        rates=rates,
+        rates=StepRates(*fit.vector.tolist()),
         start=start,
         converged=fit.converged,
-        half_width={
-            kind: conformal_quantile(fit.errors[where], CONFIDENCE) if where.any() else np.inf
-            for kind, where in is_kind.items()
+        half_widths={
+            kind: half_widths(fit, visits, np.array([p.kind == kind for p in points]))
+            for kind in KINDS
         },
-        drift=round_drift(points),
         ranges={name: (float(x.min()), float(x.max())) for name, x in quantities(table).items()},
         num_points=len(points),
     )

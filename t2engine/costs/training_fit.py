@@ -13,10 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2engine.costs.fitting import GUESSED, PROBED, fit_with_errors
-from t2engine.costs.measurements import Measurement, Measurements, medians, round_drift
+from t2engine.costs.fitting import (
+    GUESSED,
+    PROBED,
+    HalfWidths,
+    Indices,
+    fit_with_errors,
+    half_widths,
+)
+from t2engine.costs.measurements import Measurement, Measurements, medians
 from t2engine.costs.step_fit import (
-    NORMAL_QUANTILE,
     Interval,
     interval_of,
     peak_flops_per_second,
@@ -40,15 +46,14 @@ class TrainingFit:
 
     rates: TrainingRates
     converged: bool
-    half_width: float
-    drift: float
+    half_widths: HalfWidths
     ranges: Mapping[str, tuple[float, float]]
     num_points: int
 
     def interval(self, table: TrainingTable) -> Interval:
         columns = {name: getattr(table, name) for name in RANGED}
-        width = np.full(len(table.flops), np.hypot(self.half_width, NORMAL_QUANTILE * self.drift))
-        return interval_of(training_seconds(self.rates, table), width, columns, self.ranges)
+        widths = [self.half_widths] * len(table.flops)
+        return interval_of(training_seconds(self.rates, table), widths, columns, self.ranges)
 
 
 def training_table(raw: Measurements, points: list[Measurement]) -> TrainingTable:
@@ -80,18 +85,17 @@ def fit_training(raw: Measurements) -> TrainingFit:
     names = list(TrainingRates.__dataclass_fields__)
     freedom = np.array([PROBED if name.endswith("per_second") else GUESSED for name in names])
 
-    def predict(log_numbers: Array, index: Array) -> Array:
+    def predict(log_numbers: Array, index: Indices) -> Array:
         return training_seconds(TrainingRates(*np.exp(log_numbers)), table.take(index))
 
-    groups = [point.shape["model"] for point in points]
+    shapes = [point.shape["model"] for point in points]
     spreads = np.array([point.error for point in points])
-    fit = fit_with_errors(predict, medians(points), spreads, groups, start.vector(), freedom)
+    fit = fit_with_errors(predict, medians(points), spreads, shapes, start.vector(), freedom)
     columns = {name: getattr(table, name) for name in RANGED}
     return TrainingFit(
         rates=TrainingRates(*fit.vector.tolist()),
         converged=fit.converged,
-        half_width=fit.half_width,
-        drift=round_drift(points),
+        half_widths=half_widths(fit, [p.seconds for p in points], np.full(len(points), True)),
         ranges={name: (float(x.min()), float(x.max())) for name, x in columns.items()},
         num_points=len(points),
     )

@@ -73,10 +73,10 @@ FULL = Effort(
     store_bytes=400 << 20,
 )
 QUICK = Effort(
-    shapes=((64, 512), (128, 4096), (192, 2048), (320, 8192), (640, 8192)),
+    shapes=((64, 512), (96, 4096), (160, 2048), (256, 8192), (512, 4096), (640, 16384)),
     training_shapes=((32, 512), (64, 512), (96, 2048), (128, 1024), (256, 4096)),
     training_batches=((32, 32), (8, 128)),
-    steps_of_shape=10,
+    steps_of_shape=13,
     sharing_prompts=(128, 1024, 8192),
     sharing_samples=(2, 16, 256),
     step_seconds=0.05,
