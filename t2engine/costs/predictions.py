@@ -95,6 +95,12 @@ class MachineCosts:
     def memory_bytes(self) -> int:
         return int(self.profile.measured.machine["memory_available_bytes"])
 
+    @cached_property
+    def sample_seconds(self) -> float:
+        """What the host does for a sample beside the steps."""
+        found = [point.median for point in self.profile.measured.of_kind("sample")]
+        return found[0] if found else 0.0
+
     def prefill(self, model: ModelConfig | float, prompt_len: int) -> Estimate:
         """One prompt alone, and the logits after it."""
         return self.of_model(model, lambda c: self.step(c, PrefillStep(prompt_len)))

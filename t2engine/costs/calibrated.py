@@ -1,0 +1,183 @@
+"""Training and serving priced by calibrated machines, behind the planner's CostModel.
+
+    train(N, D)      D (seconds of an optimiser step) / (tokens of the step)
+    serve(N, k)      Q prefill(P) + (Q k (T - 1) / rows) step(rows) + Q k (a sample's host work)
+
+`rows` samples are decoded at once: as many as there are, up to max_num_seqs; they are of rows / k
+prompts, or of one. The first token of a sample comes from its prompt's logits. Training and serving
+may be priced on different machines. A model of N parameters is a rung of costs.ladder; between
+rungs, and between the k of a grid, prices are interpolated in logarithms.
+
+Units:  the price's: seconds, or money at an hourly price.
+Shapes: every argument broadcasts; M rungs, K values of k.
+Raises: ValueError where a profile lacks what is asked, or a number is not above 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from t2engine.costs.formula import Demand
+from t2engine.costs.ladder import ladder
+from t2engine.costs.predictions import NODES, MachineCosts
+from t2engine.costs.step_time import step_seconds
+from t2engine.costs.steps import DecodeStep, PrefillStep, Step, tabulate
+from t2engine.costs.training_time import tabulate_training, training_seconds
+from t2engine.schema import ModelConfig
+
+Array = NDArray[np.float64]
+
+SECONDS_OF_HOUR = 3600.0
+K_GRID = np.concatenate([np.logspace(0, 4, 25), np.logspace(4.5, 9, 10)])
+RUNGS_OF_FACTOR = 1.5  # rungs of the ladder that are nearer than this factor in N are left out
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the study trains: rows of an optimiser step, and tokens of a row."""
+
+    batch_size: int = 32
+    sequence_len: int = 128
+
+
+@dataclass(frozen=True)
+class CalibratedCost:
+    """serving, training: machines, each with the precision and vocabulary its models have.
+
+    usd_per_hour: of the serving machine, and of the training machine where that differs; None
+    prices in seconds.
+    """
+
+    serving: MachineCosts
+    training: MachineCosts
+    usd_per_hour: float | None = None
+    training_usd_per_hour: float | None = None
+    max_num_seqs: int = 256
+    recipe: Training = Training()
+    tables: dict[Demand, tuple[Array, Array, Array]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.max_num_seqs < 1:
+            raise ValueError(f"max_num_seqs must be at least 1, got {self.max_num_seqs}")
+        for name in ("usd_per_hour", "training_usd_per_hour"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        if self.training.profile.training is None:
+            raise ValueError(
+                f"the profile of {self.training.profile.machine} has no training steps; "
+                "calibrate again"
+            )
+
+    @property
+    def unit(self) -> str:
+        return "seconds" if self.usd_per_hour is None else "usd"
+
+    @property
+    def serving_price(self) -> float:
+        """Of a second."""
+        return 1.0 if self.usd_per_hour is None else self.usd_per_hour / SECONDS_OF_HOUR
+
+    @property
+    def training_price(self) -> float:
+        if self.usd_per_hour is None:
+            return 1.0
+        return (self.training_usd_per_hour or self.usd_per_hour) / SECONDS_OF_HOUR
+
+    # ---- the planner's interface --------------------------------------------------------------
+
+    def train(self, N: ArrayLike, D: ArrayLike) -> Array:
+        return np.asarray(np.asarray(D, float) * self.token_price(N), float)
+
+    def tokens_for(self, N: ArrayLike, budget: ArrayLike) -> Array:
+        return np.asarray(np.asarray(budget, float) / self.token_price(N), float)
+
+    def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        log_N, log_k, log_price = self.table(demand)
+        N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
+        at_N = interpolate_rows(log_N, log_price, np.log(N))  # [..., K]
+        prices = [
+            np.interp(x, log_k, row)
+            for x, row in zip(np.log(k).ravel(), at_N.reshape(-1, len(log_k)), strict=True)
+        ]
+        return np.exp(np.array(prices)).reshape(N.shape)
+
+    def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
+        """Below one sample's price, k is as much below 1 as the budget is below the price."""
+        log_N, log_k, log_price = self.table(demand)
+        N, budget = np.broadcast_arrays(np.asarray(N, float), np.asarray(budget, float))
+        at_N = interpolate_rows(log_N, log_price, np.log(N))
+        with np.errstate(divide="ignore"):
+            log_budget = np.log(np.maximum(budget, 0.0)).ravel()
+        found = []
+        for x, row in zip(log_budget, at_N.reshape(-1, len(log_k)), strict=True):
+            inside = np.interp(x, row, log_k)
+            found.append(inside + min(0.0, x - row[0]))
+        return np.exp(np.array(found)).reshape(N.shape)
+
+    # ---- how ----------------------------------------------------------------------------------
+
+    def token_price(self, N: ArrayLike) -> Array:
+        log_N, shapes = sparse_ladder(self.training.vocab_size)
+        fit = self.training.profile.training
+        assert fit is not None, "checked when this was made"
+        batch = (self.recipe.batch_size, self.recipe.sequence_len)
+        seconds = training_seconds(fit.rates, tabulate_training(shapes, [batch] * len(shapes)))
+        price = self.training_price * seconds / (batch[0] * batch[1])
+        at_N = np.log(np.asarray(N, float))
+        return np.exp(interpolate_rows(log_N, np.log(price)[:, None], at_N)[..., 0])
+
+    def table(self, demand: Demand) -> tuple[Array, Array, Array]:
+        """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
+        if demand not in self.tables:
+            log_N, shapes = sparse_ladder(self.serving.vocab_size)
+            seconds = np.array([self.seconds_of(config, K_GRID, demand) for config in shapes])
+            rising = np.maximum.accumulate(seconds, axis=1)
+            self.tables[demand] = log_N, np.log(K_GRID), np.log(self.serving_price * rising)
+        return self.tables[demand]
+
+    def seconds_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
+        """Of the whole demand with k samples a question [K]."""
+        questions = demand.questions
+        samples = questions * k
+        rows = np.clip(samples, 1, self.max_num_seqs)
+        prompts = np.clip(rows / k, 1, rows)
+        steps = max(demand.output_tokens - 1, 0.0)
+        prefix = max(demand.prompt_tokens, 1.0)
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        lengths = 1 + (nodes + 1) / 2 * max(steps - 1, 0.0)
+        shapes: list[Step] = [
+            DecodeStep(n, p, prefix, length)
+            for length in lengths.tolist()
+            for n, p in zip(rows.tolist(), prompts.tolist(), strict=True)
+        ]
+        of_steps = self.step_seconds_of(config, shapes).reshape(NODES, len(k))
+        decoding = samples * steps / rows * (weights / 2 @ of_steps)
+        first = self.step_seconds_of(config, [PrefillStep(math.ceil(prefix))])[0]
+        return questions * first + decoding + samples * self.serving.sample_seconds
+
+    def step_seconds_of(self, config: ModelConfig, steps: list[Step]) -> Array:
+        costs = self.serving
+        models = [(config, costs.precision)] * len(steps)
+        chunk_tokens = costs.profile.measured.chunk_tokens
+        return step_seconds(costs.fit.rates, tabulate(models, steps, chunk_tokens))
+
+
+def sparse_ladder(vocab_size: int) -> tuple[Array, list[ModelConfig]]:
+    """ln N and shapes of rungs that are not too near to each other."""
+    chosen: list[tuple[int, ModelConfig]] = []
+    for rung in ladder(vocab_size):
+        if not chosen or rung[0] >= RUNGS_OF_FACTOR * chosen[-1][0]:
+            chosen.append(rung)
+    return np.log([N for N, _ in chosen]), [config for _, config in chosen]
+
+
+def interpolate_rows(log_N: Array, values: Array, at: Array) -> Array:
+    """values [M, K] at points [...]: [..., K]; beyond the ladder's ends as between its last rungs."""
+    above = np.clip(np.searchsorted(log_N, at), 1, len(log_N) - 1)
+    share = (at - log_N[above - 1]) / (log_N[above] - log_N[above - 1])
+    return np.asarray((1 - share)[..., None] * values[above - 1] + share[..., None] * values[above])
