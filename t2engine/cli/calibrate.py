@@ -1,7 +1,7 @@
 """`t2 calibrate`: what this machine charges for training and sampling, measured and modelled.
 
-Bad input is a ValueError, which `t2` prints on one line before it exits with 2. A machine that other
-programs keep busy is warned about, its profile is not saved, and the exit code is 1.
+Bad input is a ValueError, which `t2` prints on one line before it exits with 2. A machine that
+other programs keep busy is warned about, its profile is not saved, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def calibrate(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of weights, or weights/cache, such as int8/float32; repeatable. Default: float32, "
-            "bfloat16, int8 and int8/int8; with --quick float32 alone."
+            help="Of weights, or weights/cache, such as int8/float32; repeatable. Default: "
+            "float32, bfloat16, int8 and int8/int8; with --quick float32 alone."
         ),
     ] = None,
     threads: Annotated[

@@ -177,7 +177,7 @@ def sparse_ladder(vocab_size: int) -> tuple[Array, list[ModelConfig]]:
 
 
 def interpolate_rows(log_N: Array, values: Array, at: Array) -> Array:
-    """values [M, K] at points [...]: [..., K]; beyond the ladder's ends as between its last rungs."""
+    """values [M, K] at points [...]: [..., K]; beyond an end as between the two rungs there."""
     above = np.clip(np.searchsorted(log_N, at), 1, len(log_N) - 1)
     share = (at - log_N[above - 1]) / (log_N[above] - log_N[above - 1])
     return np.asarray((1 - share)[..., None] * values[above - 1] + share[..., None] * values[above])

@@ -48,13 +48,13 @@ class Estimate:
     beyond: tuple[str, ...] = ()  # in what it lies outside the shapes that were measured
 
     def scaled(self, factor: float) -> Estimate:
-        return Estimate(*(factor * getattr(self, name) for name in NUMBERS), beyond=self.beyond)
+        return of_numbers(lambda name: factor * float(getattr(self, name)), self.beyond)
 
 
 def add(estimates: Sequence[Estimate]) -> Estimate:
     """Their sum; errors of one model of time go together, so ends add to ends."""
-    totals = [sum(getattr(e, name) for e in estimates) for name in NUMBERS]
-    return Estimate(*totals, beyond=tuple(dict.fromkeys(b for e in estimates for b in e.beyond)))
+    beyond = tuple(dict.fromkeys(b for e in estimates for b in e.beyond))
+    return of_numbers(lambda name: sum(float(getattr(e, name)) for e in estimates), beyond)
 
 
 def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
@@ -64,8 +64,11 @@ def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
         a, b = getattr(lower, name), getattr(upper, name)
         return math.exp((1 - share) * math.log(a) + share * math.log(b))
 
-    beyond = tuple(dict.fromkeys(lower.beyond + upper.beyond))
-    return Estimate(*(mean(name) for name in NUMBERS), beyond=beyond)
+    return of_numbers(mean, tuple(dict.fromkeys(lower.beyond + upper.beyond)))
+
+
+def of_numbers(number: Callable[[str], float], beyond: tuple[str, ...]) -> Estimate:
+    return Estimate(**{name: number(name) for name in NUMBERS}, beyond=beyond)
 
 
 class MachineCosts:

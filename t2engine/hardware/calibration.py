@@ -162,8 +162,8 @@ def fitting_effort(settings: Settings, free_bytes: int) -> Effort:
         shapes = shapes[:-1]
     if needed(shapes) > limit:
         raise ValueError(
-            f"calibration needs {needed(shapes) / 2**20:,.0f} MiB for its smallest models, expected "
-            f"at most {limit / 2**20:,.0f} MiB, half of what is free; end other programs"
+            f"calibration needs {needed(shapes) / 2**20:,.0f} MiB for its smallest models, "
+            f"expected at most {limit / 2**20:,.0f} MiB, half of what is free; end other programs"
         )
     return replace(effort, shapes=shapes)
 
@@ -221,7 +221,7 @@ def step_points(
 
 def max_samples(plans: list[list[Planned]]) -> int:
     steps = (p.step for plan in plans for p in plan)
-    return max(step.num_samples for step in steps if isinstance(step, DecodeStep))
+    return max(int(step.num_samples) for step in steps if isinstance(step, DecodeStep))
 
 
 def training_points(settings: Settings, effort: Effort) -> Iterator[Point]:
