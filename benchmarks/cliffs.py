@@ -24,18 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.marginal import judge
 from benchmarks.marginal.stage import SUFFIX_LEN, Rater, Stage
 from benchmarks.marginal_sample import CACHES, DTYPES
 from benchmarks.peers.record import write
-from t2engine.engine.native import NativeRuntime
 from t2engine.hardware.machine import examine
-from t2engine.model.names import recipes
-from t2engine.model.transformer import Transformer
-from t2engine.model.weights import Weights
-from t2engine.ops import PackedWeight, pack_strips
+from t2engine.hardware.native_steps import random_model
 from t2engine.schema import ModelConfig, Precision
 
 MOST_RATIO = 1.5  # between neighbours
@@ -91,34 +86,15 @@ FAMILIES: dict[str, dict[str, Shape]] = {
 }
 
 
-class RandomWeights(Weights):
-    """Of a shape that no file holds."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.shapes = {recipe.name: recipe.shape for recipe in recipes(config)}
-        self.generator = torch.Generator().manual_seed(0)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.shapes)
-
-    def load(self, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-        return (0.02 * torch.randn(self.shapes[name], generator=self.generator)).to(dtype)
-
-    def load_packed(self, name: str, dtype: torch.dtype, threads: int) -> PackedWeight:
-        N, K = self.shapes[name]
-        return pack_strips(N, K, [self.load(name)], dtype, threads)
-
-
 def measure_family(
     shapes: dict[str, Shape], precision: Precision, rounds: int
 ) -> dict[str, dict[str, float]]:
     """By shape: its seconds, its floor's, and their ratio."""
     stages = {}
     for label, shape in shapes.items():
-        model = Transformer(shape.config, RandomWeights(shape.config), shape.threads, precision)
-        stages[label] = Stage(NativeRuntime(model), shape.prompt_len, shape.num_samples)
-    rater = Rater(stages[next(iter(shapes))].executor.native)
+        native = random_model(shape.config, precision, shape.threads)
+        stages[label] = Stage(native, shape.prompt_len, shape.num_samples)
+    rater = Rater(stages[next(iter(shapes))].steps.native)
     seconds: dict[str, list[float]] = {label: [] for label in shapes}
     rates = []
     for _ in range(rounds):

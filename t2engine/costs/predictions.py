@@ -24,8 +24,9 @@ from t2engine import metering
 from t2engine.costs.ladder import DEFAULT_VOCAB_SIZE, rungs
 from t2engine.costs.measurements import parse_precision, show_precision
 from t2engine.costs.profile import HardwareProfile
-from t2engine.costs.step_fit import StepFit
-from t2engine.costs.steps import DecodeStep, PrefillStep, Step, tabulate
+from t2engine.costs.step_fit import Interval, StepFit
+from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step, tabulate
+from t2engine.costs.training_time import tabulate_training
 from t2engine.schema import ModelConfig, Precision
 
 GIBIBYTE = 1 << 30
@@ -65,6 +66,19 @@ def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
         return math.exp((1 - share) * math.log(a) + share * math.log(b))
 
     return of_numbers(mean, tuple(dict.fromkeys(lower.beyond + upper.beyond)))
+
+
+def first_of(interval: Interval, flops: Array, size: Array) -> Estimate:
+    return Estimate(
+        seconds=float(interval.value[0]),
+        low=float(interval.low[0]),
+        high=float(interval.high[0]),
+        run_low=float(interval.run_low[0]),
+        run_high=float(interval.run_high[0]),
+        flops=float(flops[0]),
+        bytes=float(size[0]),
+        beyond=interval.beyond[0],
+    )
 
 
 def of_numbers(number: Callable[[str], float], beyond: tuple[str, ...]) -> Estimate:
@@ -162,22 +176,35 @@ class MachineCosts:
         before, after = (call.seconds for call in calls)
         return after - before
 
+    def training_step(
+        self, model: ModelConfig | float, batch_size: int, sequence_len: int
+    ) -> Estimate:
+        """One optimiser step over batch_size rows of sequence_len tokens."""
+        fit = self.profile.training
+        if fit is None:
+            raise ValueError(
+                f"the profile of {self.profile.machine} has no training steps; calibrate again"
+            )
+
+        def of_config(config: ModelConfig) -> Estimate:
+            table = tabulate_training([config], [(batch_size, sequence_len)])
+            return first_of(fit.interval(table), table.flops, table.bytes)
+
+        return self.of_model(model, of_config)
+
+    def training(
+        self, model: ModelConfig | float, num_tokens: float, batch_size: int, sequence_len: int
+    ) -> Estimate:
+        """Training on num_tokens tokens, in steps of that size."""
+        step = self.training_step(model, batch_size, sequence_len)
+        return step.scaled(num_tokens / (batch_size * sequence_len))
+
     # ---- how --------------------------------------------------------------------------------
 
     def step(self, config: ModelConfig, step: Step) -> Estimate:
         self.refuse_what_cannot_fit(config, step)
         table = tabulate([(config, self.precision)], [step], self.profile.measured.chunk_tokens)
-        found = self.fit.interval(table)
-        return Estimate(
-            seconds=float(found.value[0]),
-            low=float(found.low[0]),
-            high=float(found.high[0]),
-            run_low=float(found.run_low[0]),
-            run_high=float(found.run_high[0]),
-            flops=float(table.flops[0]),
-            bytes=float(table.bytes[0]),
-            beyond=found.beyond[0],
-        )
+        return first_of(self.fit.interval(table), table.flops, table.bytes)
 
     def of_model(
         self, model: ModelConfig | float, estimate: Callable[[ModelConfig], Estimate]

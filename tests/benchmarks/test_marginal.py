@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.marginal import judge
 from benchmarks.marginal.stage import SUFFIX_LEN, Stage, load
 from benchmarks.peers.model import write_model
+from t2engine.costs.steps import DecodeStep
 from t2engine.schema import FLOAT32, Precision
 
 PROMPT_LEN, SAMPLES = 150, 9
@@ -22,21 +22,17 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model("1M", tmp_path_factory.mktemp("models"))
 
 
-@torch.inference_mode()
 @pytest.mark.parametrize("cache", ["float32", "bfloat16", "int8"])
-def test_sharing_off_draws_the_same_tokens(model_dir: Path, cache: str) -> None:
-    """Row by row from copies of the prompt, the kernel reads the same keys."""
+def test_sharing_off_reads_a_copy_for_each_row(model_dir: Path, cache: str) -> None:
     stage = Stage(load(model_dir, Precision(cache=cache), 1), PROMPT_LEN, SAMPLES)
     assert stage.copies == SAMPLES
-    drawn = []
     for shared in (True, False):
-        batch = stage.batch(SAMPLES, shared)
-        assert len(batch.segment_rows) == (1 if shared else SAMPLES)
-        assert stage.visit(SAMPLES, shared, None)
-        assert stage.slots.drawn.tolist() == [SUFFIX_LEN + 1] * SAMPLES
-        drawn.append(stage.slots.history[:, SUFFIX_LEN].tolist())
-    assert drawn[0] == drawn[1]
-    assert len(set(drawn[0])) > 1
+        assert min(stage.visit(SAMPLES, shared, None)) > 0
+        [step] = [s for s in stage.steps.stages if (s.num_prompts == 1) == shared]
+        assert step == DecodeStep(SAMPLES, 1 if shared else SAMPLES, PROMPT_LEN, SUFFIX_LEN)
+        batch = stage.steps.stages[step].batch
+        assert len(batch.segment_rows) == step.num_prompts
+        assert len({tuple(c) for c in batch.segment_columns.tolist()}) == step.num_prompts
 
 
 def test_floor_is_the_larger_of_what_the_kernels_must_do(model_dir: Path) -> None:

@@ -21,7 +21,7 @@ def test_rungs_rise_and_hold_together(vocab_size: int) -> None:
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3e10
     for N, shape in ladder(vocab_size):
-        assert N == parameter_count(shape)
+        assert parameter_count(shape) == N
         assert shape.num_heads * shape.head_dim == shape.hidden_size
         assert shape.num_heads % shape.num_kv_heads == 0
         assert shape.num_layers >= 2
