@@ -33,7 +33,8 @@ Array = NDArray[np.float64]
 
 SECONDS_OF_HOUR = 3600.0
 K_GRID = np.concatenate([np.logspace(0, 4, 25), np.logspace(4.5, 9, 10)])
-RUNGS_OF_FACTOR = 1.5  # rungs of the ladder that are nearer than this factor in N are left out
+FLATTEST = 1e-12  # rise of ln price between two k of the grid
+RUNGS_OF_FACTOR = 1.15  # rungs of the ladder that are nearer than this factor in N are left out
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,10 @@ class CalibratedCost:
         log_N, log_k, log_price = self.table(demand)
         N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
         at_N = interpolate_rows(log_N, log_price, np.log(N))  # [..., K]
-        prices = [
-            np.interp(x, log_k, row)
-            for x, row in zip(np.log(k).ravel(), at_N.reshape(-1, len(log_k)), strict=True)
-        ]
-        return np.exp(np.array(prices)).reshape(N.shape)
+        at_k = np.clip(np.log(k), log_k[0], log_k[-1])
+        above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
+        share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
+        return np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above))
 
     def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
         """Below one sample's price, k is as much below 1 as the budget is below the price."""
@@ -112,12 +112,13 @@ class CalibratedCost:
         N, budget = np.broadcast_arrays(np.asarray(N, float), np.asarray(budget, float))
         at_N = interpolate_rows(log_N, log_price, np.log(N))
         with np.errstate(divide="ignore"):
-            log_budget = np.log(np.maximum(budget, 0.0)).ravel()
-        found = []
-        for x, row in zip(log_budget, at_N.reshape(-1, len(log_k)), strict=True):
-            inside = np.interp(x, row, log_k)
-            found.append(inside + min(0.0, x - row[0]))
-        return np.exp(np.array(found)).reshape(N.shape)
+            log_budget = np.log(np.maximum(budget, 0.0))
+        x = np.clip(log_budget, at_N[..., 0], at_N[..., -1])
+        above = np.clip((at_N < x[..., None]).sum(-1), 1, len(log_k) - 1)
+        low, high = pick(at_N, above - 1), pick(at_N, above)
+        share = (x - low) / np.maximum(high - low, FLATTEST)
+        found = (1 - share) * log_k[above - 1] + share * log_k[above]
+        return np.exp(found + np.minimum(0.0, log_budget - at_N[..., 0]))
 
     # ---- how ----------------------------------------------------------------------------------
 
@@ -162,9 +163,17 @@ class CalibratedCost:
 
     def step_seconds_of(self, config: ModelConfig, steps: list[Step]) -> Array:
         costs = self.serving
-        models = [(config, costs.precision)] * len(steps)
+        once = list(dict.fromkeys(steps))  # beyond max_num_seqs samples a question, all are one
+        models = [(config, costs.precision)] * len(once)
         chunk_tokens = costs.profile.measured.chunk_tokens
-        return step_seconds(costs.fit.rates, tabulate(models, steps, chunk_tokens))
+        seconds = step_seconds(costs.fit.rates, tabulate(models, once, chunk_tokens))
+        place = {step: i for i, step in enumerate(once)}
+        return seconds[[place[step] for step in steps]]
+
+
+def pick(values: Array, index: NDArray[np.int64]) -> Array:
+    """values [..., K] at index [...]."""
+    return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
 
 
 def sparse_ladder(vocab_size: int) -> tuple[Array, list[ModelConfig]]:

@@ -6,8 +6,8 @@ over the logarithms of the numbers: rho is soft_l1, spread is FLOOR_SPREAD or a 
 that is more, and the second sum holds what the points do not determine near `start`.
 
 The error of a prediction is what fits make of points left out of them, as held-out points are left
-out of the whole: each fold leaves out one model shape, whole, that lies between others in size, and
-every fourth point of the others.
+out of the whole: each fold leaves out one model shape, whole, that lies between others in size, or
+every eighth point.
 
 Units:  spreads and errors are of natural logarithms.
 Source: Vovk et al., Algorithmic Learning in a Random World, 2005, for the conformal quantile;
@@ -29,7 +29,7 @@ from t2engine.costs.steps import Array
 FLOOR_SPREAD = 0.04  # of a point: a smooth form is no nearer than this to tiles and caches
 PROBED, GUESSED = 1.0, 2.0  # how far a number may lie from its start, in ln, at one sigma
 CONFIDENCE = 0.9
-EVERY = 4  # point of a shape is left out by a fold
+EVERY = 8  # points, of which a fold leaves out one
 EVALUATIONS = 300
 
 Indices = NDArray[np.int64]
@@ -110,13 +110,11 @@ def fit_positive(
 def folds(shapes: Sequence[str]) -> Iterator[Indices]:
     """What each fit leaves out."""
     names = list(dict.fromkeys(shapes))
-    between = names[1:-1]
     which = np.array([names.index(shape) for shape in shapes])
-    for number in range(max(EVERY, len(between))):
-        out = np.arange(len(shapes)) % EVERY == number % EVERY
-        if number < len(between):
-            out |= which == 1 + number
-        yield np.flatnonzero(out)
+    for number in range(1, len(names) - 1):
+        yield np.flatnonzero(which == number)
+    for number in range(EVERY):
+        yield np.arange(number, len(shapes), EVERY)
 
 
 def half_widths(

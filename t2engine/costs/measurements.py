@@ -34,6 +34,13 @@ class Measurement:
     flops: int = 0  # of a probe, by the operation's own count
     bytes: int = 0
 
+    def __post_init__(self) -> None:
+        for value in self.seconds:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"seconds must be above 0, got {value!r}")
+        if not self.seconds:
+            raise ValueError("seconds must have at least one number, got none")
+
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)

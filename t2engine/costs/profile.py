@@ -177,4 +177,7 @@ def build(where: str, kind: type[T], values: Any) -> T:
     if not isinstance(values, Mapping) or set(values) != set(names):
         got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
         raise ValueError(f"{where} must have {', '.join(names)}, got {got}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
