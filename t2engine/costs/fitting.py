@@ -31,8 +31,10 @@ PROBED, GUESSED = 1.0, 2.0  # how far a number may lie from its start, in ln, at
 CONFIDENCE = 0.9
 EVERY = 8  # points, of which a fold leaves out one
 EVALUATIONS = 300
+TOLERANCE = 1e-6  # of the sum, where what is fitted has noise of per cents
 
 Indices = NDArray[np.int64]
+Predict = Callable[[Array], Array]  # ln of the numbers to the seconds of some points
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,21 @@ class HalfWidths:
 
 
 def fit_with_errors(
-    predict: Callable[[Array, Indices], Array],
+    model_of: Callable[[Indices], Predict],
     seconds: Array,
     spreads: Array,
     shapes: Sequence[str],
     start: Array,
     freedom: Array,
 ) -> Fit:
-    """predict(ln numbers, index) gives the seconds of the points of `index`.
+    """model_of(index) predicts the points of `index`.
 
     shapes: the model shape of each point; as they come, they are in order of size.
     """
 
     def fit(index: Indices, from_where: Array) -> tuple[Array, bool]:
         return fit_positive(
-            lambda x: predict(x, index),
+            model_of(index),
             *(seconds[index], spreads[index], start, freedom, from_where),
         )
 
@@ -83,12 +85,12 @@ def fit_with_errors(
     for fold in folds(shapes):
         without, _ = fit(np.setdiff1d(everything, fold), vector)
         left_out.append(fold)
-        errors.append(np.log(predict(np.log(without), fold) / seconds[fold]))
+        errors.append(np.log(model_of(fold)(np.log(without)) / seconds[fold]))
     return Fit(vector, converged, np.concatenate(left_out), np.concatenate(errors))
 
 
 def fit_positive(
-    predict: Callable[[Array], Array],
+    predict: Predict,
     seconds: Array,
     spreads: Array,
     start: Array,
@@ -103,7 +105,9 @@ def fit_positive(
         rounded = np.sign(off) * np.sqrt(2 * (np.sqrt(1 + off**2) - 1))  # soft_l1 as a residual
         return np.concatenate([rounded, (log_numbers - np.log(start)) / freedom])
 
-    found = least_squares(residuals, np.log(from_where), x_scale=freedom, max_nfev=EVALUATIONS)
+    found = least_squares(
+        residuals, np.log(from_where), x_scale=freedom, ftol=TOLERANCE, max_nfev=EVALUATIONS
+    )
     return np.exp(found.x), bool(found.status > 0)
 
 

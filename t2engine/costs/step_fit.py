@@ -20,6 +20,7 @@ from t2engine.costs.fitting import (
     PROBED,
     HalfWidths,
     Indices,
+    Predict,
     fit_with_errors,
     half_widths,
 )
@@ -113,12 +114,13 @@ def fit_steps(raw: Measurements, precision: str) -> StepFit:
     start, probed = first_guess(raw, precision)
     freedom = np.array([PROBED if f.name in probed else GUESSED for f in fields(StepRates)])
 
-    def predict(log_numbers: Array, index: Indices) -> Array:
-        return step_seconds(StepRates(*np.exp(log_numbers)), table.take(index))
+    def model_of(index: Indices) -> Predict:
+        chosen = table.take(index)
+        return lambda log_numbers: step_seconds(StepRates(*np.exp(log_numbers)), chosen)
 
     shapes = [point.shape["model"] for point in points]
     spreads = np.array([point.error for point in points])
-    fit = fit_with_errors(predict, medians(points), spreads, shapes, start.vector(), freedom)
+    fit = fit_with_errors(model_of, medians(points), spreads, shapes, start.vector(), freedom)
     visits = [point.seconds for point in points]
     return StepFit(
         rates=StepRates(*fit.vector.tolist()),

@@ -24,7 +24,6 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from t2engine.costs.steps import Array, StepTable
 
@@ -153,7 +152,28 @@ def row_efficiency(rates: StepRates, rows: Array) -> Array:
         ]
     )
     log_rows = np.log(np.clip(rows, KNOTS[0], KNOTS[-1]))
-    return np.exp(PchipInterpolator(np.log(KNOTS), at_knots)(log_rows))
+    return np.exp(monotone_cubic(np.log(KNOTS), at_knots, log_rows))
+
+
+def monotone_cubic(x: Array, y: Array, at: Array) -> Array:
+    """The cubic Hermite spline through (x, y) that overshoots nowhere.
+
+    Source: Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 1984: weighted harmonic means of the
+    neighbouring slopes; at the ends the slope there.
+    """
+    width = np.diff(x)
+    slope = np.diff(y) / width
+    before, after = slope[:-1], slope[1:]
+    w_before = 2 * width[1:] + width[:-1]
+    w_after = width[1:] + 2 * width[:-1]
+    same = before * after > 0
+    safe = np.where(same, before, 1.0), np.where(same, after, 1.0)
+    mean = (w_before + w_after) / (w_before / safe[0] + w_after / safe[1])
+    tangent = np.concatenate([slope[:1], np.where(same, mean, 0.0), slope[-1:]])
+    i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(width) - 1)
+    t = (at - x[i]) / width[i]
+    rise = y[i] + width[i] * t * (1 - t) * ((1 - t) * tangent[i] - t * tangent[i + 1])
+    return np.asarray(rise + t * t * (3 - 2 * t) * (y[i + 1] - y[i]))
 
 
 def read_bandwidth(rates: StepRates, size: Array) -> Array:

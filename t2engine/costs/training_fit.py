@@ -18,6 +18,7 @@ from t2engine.costs.fitting import (
     PROBED,
     HalfWidths,
     Indices,
+    Predict,
     fit_with_errors,
     half_widths,
 )
@@ -85,12 +86,13 @@ def fit_training(raw: Measurements) -> TrainingFit:
     names = list(TrainingRates.__dataclass_fields__)
     freedom = np.array([PROBED if name.endswith("per_second") else GUESSED for name in names])
 
-    def predict(log_numbers: Array, index: Indices) -> Array:
-        return training_seconds(TrainingRates(*np.exp(log_numbers)), table.take(index))
+    def model_of(index: Indices) -> Predict:
+        chosen = table.take(index)
+        return lambda log_numbers: training_seconds(TrainingRates(*np.exp(log_numbers)), chosen)
 
     shapes = [point.shape["model"] for point in points]
     spreads = np.array([point.error for point in points])
-    fit = fit_with_errors(predict, medians(points), spreads, shapes, start.vector(), freedom)
+    fit = fit_with_errors(model_of, medians(points), spreads, shapes, start.vector(), freedom)
     columns = {name: getattr(table, name) for name in RANGED}
     return TrainingFit(
         rates=TrainingRates(*fit.vector.tolist()),

@@ -68,7 +68,7 @@ def test_a_budget_below_one_sample_buys_less_than_one(cost: CalibratedCost) -> N
     assert float(cost.samples_for(1e6, 0.0, DEMAND)) == 0
 
 
-def test_a_sample_costs_less_than_2N_says_it_does_in_company(cost: CalibratedCost) -> None:
+def test_a_sample_costs_less_in_company(cost: CalibratedCost) -> None:
     """Weights are read once for all rows: 64 samples are far from 64 times one."""
     one = Demand(questions=1, output_tokens=32, prompt_tokens=100)
     assert float(cost.serve(1e7, 64, one)) < 40 * float(cost.serve(1e7, 1, one))

@@ -22,14 +22,18 @@ ROWS = np.array([1.5 ** (i % 12) for i in range(60)])
 TRUTH = np.array([3.0, 0.2])
 
 
-def line(log_numbers, index):
+def line(index):
     """seconds = a + b size rows"""
-    a, b = np.exp(log_numbers)
-    return a + b * SIZES[index] * ROWS[index]
+
+    def seconds(log_numbers):
+        a, b = np.exp(log_numbers)
+        return a + b * SIZES[index] * ROWS[index]
+
+    return seconds
 
 
 def planted(noise: float, seed: int = 0) -> np.ndarray:
-    exact = line(np.log(TRUTH), np.arange(60))
+    exact = line(np.arange(60))(np.log(TRUTH))
     return exact * np.exp(noise * np.random.default_rng(seed).normal(size=60))
 
 
@@ -79,7 +83,7 @@ def test_a_planted_noise_is_covered_as_stated() -> None:
         visits = [(x,) for x in planted(0.1, seed)]
         widths = half_widths(found, visits, np.full(60, True))
         fresh = planted(0.1, 1000 + seed)
-        off = np.abs(np.log(line(np.log(found.vector), np.arange(60)) / fresh))
+        off = np.abs(np.log(line(np.arange(60))(np.log(found.vector)) / fresh))
         inside.append(np.mean(off <= widths.typical))
         assert widths.one_run == widths.typical  # one visit a point
     assert np.mean(inside) == pytest.approx(0.9, abs=0.04)

@@ -41,7 +41,7 @@ def test_every_prediction_has_an_interval(costs: MachineCosts) -> None:
         assert estimate.bytes > 0
 
 
-def test_a_rung_is_itself_and_N_between_rungs_lies_between(costs: MachineCosts) -> None:
+def test_a_rung_is_itself_and_between_rungs_lies_between(costs: MachineCosts) -> None:
     (low_N, low), (high_N, high) = ladder(costs.vocab_size)[8:10]
     at = [costs.decode_step(model, 8, 100, 5).seconds for model in (low, high)]
     assert costs.decode_step(low_N, 8, 100, 5).seconds == pytest.approx(at[0])

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 
 from t2engine.costs.ladder import ladder_shape
 from t2engine.costs.step_time import (
     KNOTS,
     StepRates,
+    monotone_cubic,
     read_bandwidth,
     row_efficiency,
     smooth_maximum,
@@ -118,6 +120,19 @@ def test_row_efficiency_goes_through_its_knots_and_stays_beyond() -> None:
     assert row_efficiency(RATES, np.array([4096.0])) == pytest.approx(1.05)
     between = row_efficiency(RATES, np.geomspace(1, 1024, 200))
     assert np.all(np.diff(between) > 0)
+
+
+@given(st.lists(st.integers(-300, 300).map(lambda x: x / 100), min_size=6, max_size=6))
+def test_the_spline_is_scipys_between_its_ends(values: list[float]) -> None:
+    """Its inner slopes are those of PCHIP; it differs where a knot at the end has a say."""
+    x, y = np.log(KNOTS), np.array(values)
+    at = np.linspace(x[1], x[-2], 50)
+    want = PchipInterpolator(x, y)(at)
+    assert monotone_cubic(x, y, at) == pytest.approx(want, rel=1e-9, abs=1e-9)
+    assert monotone_cubic(x, y, x) == pytest.approx(y, rel=1e-9, abs=1e-9)
+    everywhere = monotone_cubic(x, y, np.linspace(x[0], x[-1], 200))
+    assert everywhere.min() >= y.min() - 1e-9
+    assert everywhere.max() <= y.max() + 1e-9
 
 
 @given(st.floats(0, 1e3), st.floats(0, 1e3), st.floats(1, 50))
