@@ -29,7 +29,6 @@ from t2engine.costs.step_fit import (
     peak_flops_per_second,
     read_roofs,
 )
-from t2engine.costs.steps import Array
 from t2engine.costs.training_time import (
     TrainingRates,
     TrainingTable,
