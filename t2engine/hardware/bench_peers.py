@@ -12,7 +12,6 @@ Units:  seconds of one call.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ from t2engine.engine.llm import LLM
 from t2engine.engine.memory import MEBIBYTE, available_bytes
 from t2engine.hardware.bench_plan import BenchSettings, CallShape
 from t2engine.hardware.llama_cpp import LlamaCppModel
+from t2engine.hardware.machine import installed_version
 from t2engine.metering import key_value_bytes
 from t2engine.schema import ModelConfig, Precision, SamplingParams
 
@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 @dataclass
 class TimedCall:
-    """Calls of one shape. A visit gives the seconds of a whole call; its decoding is kept beside."""
+    """Calls of one shape. A visit gives a whole call's seconds; its decoding is kept beside."""
 
     engine: Engine
     shape: CallShape
@@ -191,10 +191,9 @@ def find_peers(settings: BenchSettings, llm: LLM) -> tuple[list[Engine], dict[st
         gguf = settings.gguf
         openings[LLAMA_CPP] = lambda: LlamaCpp(gguf, llm.config.vocab_size, llm.threads)
     for name, open_peer in openings.items():
-        try:
-            peers.append(open_peer())
-        except ValueError as error:
-            left_out[name] = one_line(error)
+        reason = why_refused(lambda open_peer=open_peer: peers.append(open_peer()))  # type: ignore[misc]
+        if reason is not None:
+            left_out[name] = reason
     return peers, left_out
 
 
@@ -210,25 +209,23 @@ def peer_calls(
     for peer in peers:
         for shape in shapes:
             few = CallShape(shape.num_samples, shape.prompt_tokens, FEW_TOKENS)
-            try:
-                peer.call(few)
-            except ValueError as error:
-                name = f"{peer.name}, n = {shape.num_samples:,}, P = {shape.prompt_tokens:,}"
-                left_out[name] = one_line(error)
-            else:
+            reason = why_refused(lambda peer=peer, few=few: peer.call(few))  # type: ignore[misc]
+            if reason is None:
                 calls.append(TimedCall(peer, shape))
+            else:
+                name = f"{peer.name}, n = {shape.num_samples:,}, P = {shape.prompt_tokens:,}"
+                left_out[name] = reason
     return calls, left_out
 
 
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def why_refused(work: Callable[[], object]) -> str | None:
+    """In one line; None where it was not."""
+    try:
+        work()
+    except ValueError as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in (TRANSFORMERS, LLAMA_CPP):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: installed_version(name) for name in (TRANSFORMERS, LLAMA_CPP)}

@@ -157,25 +157,28 @@ def plan_store(
     limit: what may be taken beside the weights.
     """
     token_bytes = key_value_bytes(config, 1, precision)
-    rows = max(*shapes.num_samples, CHUNK_TOKENS)
-    logit_rows = min(max(shapes.num_samples), max(1, LOGITS_PER_BLOCK // config.vocab_size))
     call = max(c.prompt_tokens + c.num_samples * c.new_tokens for c in shapes.calls())
-    beside = workspace_bytes(rows, logit_rows) + call * token_bytes
+
+    def beside(num_samples: int) -> int:
+        logit_rows = min(num_samples, max(1, LOGITS_PER_BLOCK // config.vocab_size))
+        return workspace_bytes(max(num_samples, CHUNK_TOKENS), logit_rows) + call * token_bytes
+
     needed = {step: store_tokens(step, 1) * token_bytes for step in shapes.shared()}
-    refused = {step: size for step, size in needed.items() if size + beside > limit}
+    refused = [
+        f"{step.num_samples:,} samples of a prompt of {step.prefix_len:,} tokens need "
+        f"{size / MEBIBYTE:,.0f} MiB for keys and values beside "
+        f"{beside(int(step.num_samples)) / MEBIBYTE:,.0f} MiB for workspace and a whole call"
+        for step, size in needed.items()
+        if size + beside(int(step.num_samples)) > limit
+    ]
     if refused:
-        each = "; ".join(
-            f"{step.num_samples:,} samples of a prompt of {step.prefix_len:,} tokens need "
-            f"{size / MEBIBYTE:,.0f} MiB"
-            for step, size in refused.items()
-        )
         raise ValueError(
-            f"memory plan does not fit: for keys and values {each}, beside "
-            f"{beside / MEBIBYTE:,.0f} MiB of workspace and of a whole call, expected at most "
+            f"memory plan does not fit: {'; '.join(refused)}; expected at most "
             f"{limit / MEBIBYTE:,.0f} MiB in all; take fewer samples, shorter prompts or suffixes"
         )
     copies = (store_tokens(step, step.num_prompts) * token_bytes for step in shapes.decode_steps())
-    return max(*needed.values(), min(max(copies), STORE_BYTES, limit - beside))
+    most = max(shapes.num_samples)
+    return max(*needed.values(), min(max(copies), STORE_BYTES, limit - beside(most)))
 
 
 def store_tokens(step: DecodeStep, copies: float) -> int:

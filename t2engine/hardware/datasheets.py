@@ -45,6 +45,6 @@ DATASHEETS = (
 def find_datasheet(device: str) -> Datasheet | None:
     """By the driver's name, such as "NVIDIA H100 80GB HBM3"; None for any other device."""
     words = device.upper().replace("-", " ").replace("SXM4", "SXM").replace("SXM5", "SXM").split()
-    if "NVIDIA" not in words:
+    if "NVIDIA" not in words or "LAPTOP" in words:
         return None
     return next((d for d in DATASHEETS if {w.upper() for w in d.words} <= set(words)), None)
