@@ -30,8 +30,8 @@ FASTER, SAME, SLOWER = "faster", "same", "slower"
 class Peaks:
     """The machine's, per second. Datasheet figures are None where nobody gave any."""
 
-    product_flops: Mapping[str, float]  # by the weights' dtype, measured
-    read_bytes: float  # measured
+    product_flops: Mapping[str, float]  # by the weights' dtype, the best measured
+    read_bytes: float  # the best measured
     datasheet_flops: float | None = None
     datasheet_bytes: float | None = None
     datasheet: str | None = None  # who says so

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 import torch
 
 from t2engine import metering
+from t2engine.costs.fitting import HalfWidths
+from t2engine.costs.measurements import Measurements
+from t2engine.costs.predictions import MachineCosts
+from t2engine.costs.profile import HardwareProfile, profile_to_dict
+from t2engine.costs.step_fit import KINDS, RANGED, StepFit
+from t2engine.costs.step_time import StepRates
 from t2engine.costs.steps import DecodeStep, PrefillStep, tabulate
 from t2engine.costs.throughput import (
     Peaks,
@@ -39,9 +45,23 @@ def config(llm):
 
 
 @pytest.fixture(scope="module")
-def result(tiny_dir):
+def profile():
+    """Of some machine with two threads; its predictions are far off."""
+    rates = StepRates(**{field.name: 1.0 for field in fields(StepRates)})
+    widths = {kind: HalfWidths(0.1, 0.2) for kind in KINDS}
+    ranges = dict.fromkeys(RANGED, (1.0, 1000000000000.0))
+    fit = StepFit(rates, rates, True, widths, ranges, 0)
+    machine = {"cpu": "another", "memory_available_bytes": 1 << 40}
+    measured = Measurements(machine, {"threads": 2}, {}, (), CHUNK_TOKENS)
+    return HardwareProfile(measured, {"float32/float32": fit}, None, ())
+
+
+@pytest.fixture(scope="module")
+def result(tiny_dir, profile, tmp_path_factory):
     require("cpp", linear.why_not("cpp"))
     torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("bench") / "profile.json"
+    path.write_text(json.dumps(profile_to_dict(profile)))
     settings = BenchSettings(
         model=tiny_dir,
         num_samples=(4, 16),
@@ -51,6 +71,7 @@ def result(tiny_dir):
         rounds=2,
         peers=True,
         datasheet_flops=1e12,
+        profile=path,
     )
     told = []
     return bench_model(settings, lambda share, what: told.append(share)), told
@@ -96,6 +117,29 @@ def test_not_sharing_costs_bytes_and_no_flops(result, config):
             assert apart.flops == shared.flops
             extra = metering.key_value_bytes(config, (n - 1) * P)
             assert apart.bytes - shared.bytes == extra > 0
+
+
+def test_predictions_are_those_of_the_profile(result, profile, config):
+    found, _ = result
+    costs = MachineCosts(profile, "float32")
+    for step in found.prefill:
+        assert step.predicted_seconds == costs.prefill(config, step.prompt_tokens).seconds
+    for step in found.decode:
+        shape = step.num_samples, step.prompt_tokens, step.suffix_tokens, step.num_prompts
+        assert step.predicted_seconds == costs.decode_step(config, *shape).seconds
+        off = step.predicted_seconds / step.seconds - 1
+        assert step.prediction_error == pytest.approx(off)
+    assert "the profile was made on 2 threads, this ran on 1" in found.notes
+
+
+def test_a_profile_of_another_precision_is_refused_before_anything_is_timed(
+    tiny_dir, profile, tmp_path
+):
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(profile_to_dict(profile)))
+    settings = BenchSettings(tiny_dir, dtype="int8", profile=path, threads=1)
+    with pytest.raises(ValueError, match="not int8/float32; calibrate again"):
+        bench_model(settings, lambda share, what: None)
 
 
 def test_a_result_is_plain_data(result):
