@@ -158,8 +158,8 @@ def decode_table(result: BenchResult) -> Table:
         )
     suffix = result.decode[0].suffix_tokens
     table.caption = (
-        f"n samples of one prompt of P tokens, each after {suffix:,} of its own; ~ is within the "
-        "spread of rounds; MFU and MBU of the shared step, of the peaks measured in the same run "
+        f"n samples of one prompt of P tokens, each after {suffix:,} of its own; the prefill, which "
+        "sharing makes once and not n times, is not in it; ~ is within the spread of rounds; MFU and MBU of the shared step, of the peaks measured in the same run "
         "(MBU can pass 100% where all lies in a cache); n+1 from the difference to the next n"
     )
     return table
@@ -174,30 +174,30 @@ def steps_table(result: BenchResult) -> Table:
     """Seconds of every step, with what a profile or a datasheet says of them."""
     steps = (*result.prefill, *result.decode)
     predicted = any(step.predicted_seconds is not None for step in steps)
-    mfu, mbu = result.peaks.datasheet_flops is not None, result.peaks.datasheet_bytes is not None
-    more = [
-        *(["predicted\nms", "error"] if predicted else []),
-        *(["MFU by\ndatasheet"] if mfu else []),
-        *(["MBU by\ndatasheet"] if mbu else []),
-    ]
+    sheet = " /\nsheet" if result.peaks.datasheet is not None else ""
     table = new_table(
-        "steps", "step", "P", "n", "median ms", "spread", "tokens/s", "MFU", "MBU", *more
+        *("steps", "step", "P", "n", "median\nms", "spread", "tokens/s"),
+        *(f"MFU{sheet}", f"MBU{sheet}"),
+        *(["model\nms", "error"] if predicted else []),
     )
     for step in steps:
         cells = [
             *(step_name(step), f"{step.prompt_tokens:,}", f"{step.num_samples:,}"),
             *(f"{1e3 * step.seconds:.4g}", f"{step.spread:.1%}"),
-            *(f"{step.tokens_per_second:,.0f}", f"{step.mfu:.0%}", f"{step.mbu:.0%}"),
+            f"{step.tokens_per_second:,.0f}",
+            share_cell(step.mfu, step.datasheet_mfu),
+            share_cell(step.mbu, step.datasheet_mbu),
         ]
         if predicted:
             cells += [optional(step.predicted_seconds, 1e3, ".4g")]
             cells += [optional(step.prediction_error, 1, "+.0%")]
-        cells += [optional(step.datasheet_mfu, 1, ".0%")] if mfu else []
-        cells += [optional(step.datasheet_mbu, 1, ".0%")] if mbu else []
         table.add_row(*cells)
     table.caption = (
         f"medians of {len(steps[0].rounds)} rounds in turns, with the standard deviation between "
-        "them; matrix FLOPs and bytes as the engine's meter counts them"
+        "them; shared: one prompt for all rows, copies: one for each; matrix FLOPs and bytes as "
+        "the engine's meter counts them"
+        + ("; sheet: of the datasheet's peak" if sheet else "")
+        + ("; model: what the profile predicts" if predicted else "")
     )
     return table
 
@@ -205,7 +205,11 @@ def steps_table(result: BenchResult) -> Table:
 def step_name(step: StepFigures) -> str:
     if step.suffix_tokens == 0:
         return "prefill"
-    return "decode" if is_shared(step) else "own copies"
+    return "shared" if is_shared(step) else "copies"
+
+
+def share_cell(measured: float, datasheet: float | None) -> str:
+    return f"{measured:.0%}" + ("" if datasheet is None else f" / {datasheet:.0%}")
 
 
 def optional(value: float | None, scale: float, form: str) -> str:

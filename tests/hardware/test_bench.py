@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -21,7 +22,7 @@ from t2engine.costs.throughput import (
     Peaks,
 )
 from t2engine.engine.memory import CHUNK_TOKENS
-from t2engine.hardware.bench import bench_model
+from t2engine.hardware.bench import bench_model, visit
 from t2engine.hardware.bench_figures import metered
 from t2engine.hardware.bench_plan import (
     BenchSettings,
@@ -32,6 +33,7 @@ from t2engine.hardware.bench_plan import (
     plan_store,
     store_tokens,
 )
+from t2engine.hardware.rounds import Task
 from t2engine.ops import linear
 from t2engine.schema import Cost, Precision
 from tests.backends import require
@@ -163,6 +165,16 @@ def test_calls_are_held_against_their_steps_and_peers(result):
         ratio = mine.decode_tokens_per_second / peer.decode_tokens_per_second
         assert peer.ours_over == pytest.approx(ratio)
         assert peer.over_step is None
+
+
+def test_steps_are_timed_in_every_round_and_long_calls_in_every_third():
+    tasks = [Task("step", lambda: 10.0, math.inf), Task("call", lambda: 10.0, 1.0)]
+    told = []
+    journal = visit(tasks, 6, lambda share, what: told.append(share))
+    assert len(journal.of_task("step")) == 6
+    assert len(journal.of_task("call")) == 2
+    assert set(journal.loads.values()) == {None}, "a round too short for the load has none"
+    assert told == sorted(told)
 
 
 # ---- what is counted -----------------------------------------------------------------------------
