@@ -158,9 +158,10 @@ def decode_table(result: BenchResult) -> Table:
         )
     suffix = result.decode[0].suffix_tokens
     table.caption = (
-        f"n samples of one prompt of P tokens, each after {suffix:,} of its own; the prefill, which "
-        "sharing makes once and not n times, is not in it; ~ is within the spread of rounds; MFU and MBU of the shared step, of the peaks measured in the same run "
-        "(MBU can pass 100% where all lies in a cache); n+1 from the difference to the next n"
+        f"n samples of one prompt of P tokens, each after {suffix:,} of its own; the prefill, that "
+        "sharing makes once and not n times, is not in it; ~ is within the spread of rounds; MFU "
+        "and MBU of the shared step, of the peaks measured in the same run (MBU can pass 100% "
+        "where all lies in a cache); n+1 from the difference to the next n"
     )
     return table
 
