@@ -49,7 +49,8 @@ def test_a_busy_machine_saves_nothing_unless_forced(
 ) -> None:
     always(monkeypatch, quiet=False)
     out = tmp_path / "bench.json"
-    arguments = ["bench", str(tiny_dir), *FEW, "--json", "--out", str(out)]
+    few = ["--n", "1", "--prompt-tokens", "8", "--suffix", "2", "--rounds", "2", "--threads", "1"]
+    arguments = ["bench", str(tiny_dir), *few, "--json", "--out", str(out)]
     assert run(arguments) == 1
     captured = capsys.readouterr()
     assert json.loads(captured.out)["busy"] is True

@@ -22,6 +22,7 @@ from t2engine.costs.throughput import (
     Peaks,
 )
 from t2engine.engine.memory import CHUNK_TOKENS
+from t2engine.hardware import rounds
 from t2engine.hardware.bench import bench_model, visit
 from t2engine.hardware.bench_figures import metered
 from t2engine.hardware.bench_plan import (
@@ -167,7 +168,8 @@ def test_calls_are_held_against_their_steps_and_peers(result):
         assert peer.over_step is None
 
 
-def test_steps_are_timed_in_every_round_and_long_calls_in_every_third():
+def test_steps_are_timed_in_every_round_and_long_calls_in_every_third(monkeypatch):
+    monkeypatch.setattr(rounds, "SHORTEST_SECONDS", math.inf)
     tasks = [Task("step", lambda: 10.0, math.inf), Task("call", lambda: 10.0, 1.0)]
     told = []
     journal = visit(tasks, 6, lambda share, what: told.append(share))
