@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from t2engine.hardware.load import Load, find_load_meter, is_busy
+from t2engine.hardware.load import SHORTEST_SECONDS, Load, find_load_meter, is_busy
 
-ALLOWANCE_SECONDS = 0.05  # of visits that a task may have in each round on average
+ALLOWANCE_SECONDS = 0.05  # of visits that a task may have in each round, unless it says otherwise
 EVERY_ROUND = 3  # a task is visited in every third round whatever it takes
 
 
@@ -36,6 +36,7 @@ class Task:
 
     key: str
     visit: Callable[[], float]
+    allowance: float = ALLOWANCE_SECONDS  # in a round on average; infinite: visited in each
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def run_rounds(
             if meter is not None:
                 meter.start()
             run_round(tasks, journal, number, file, limits, earlier - began, tell)
-            load = None if meter is None else meter.stop()
-            longest = max(longest, time.perf_counter() - started)
+            lasted = time.perf_counter() - started
+            load = None if meter is None or lasted < SHORTEST_SECONDS else meter.stop()
+            longest = max(longest, lasted)
             elapsed = earlier + time.perf_counter() - began
             end = {
                 "end": number,
@@ -127,7 +129,7 @@ def run_round(
     random.Random(number).shuffle(order)
     for task in order:
         seen = journal.seconds.get(task.key, {})
-        if number in seen or not is_due(seen, number):
+        if number in seen or not is_due(seen, number, task.allowance):
             continue
         line = {"round": number, "task": task.key, "seconds": task.visit()}
         write_line(file, line)
@@ -137,8 +139,8 @@ def run_round(
         tell(min(max(by_time, by_rounds), 1.0), f"round {number + 1}: {task.key}")
 
 
-def is_due(seen: Mapping[int, float], number: int) -> bool:
-    within = sum(seen.values()) <= ALLOWANCE_SECONDS * number
+def is_due(seen: Mapping[int, float], number: int, allowance: float) -> bool:
+    within = sum(seen.values()) <= allowance * number
     return within or number >= EVERY_ROUND * len(seen)
 
 
