@@ -29,6 +29,7 @@ from t2engine.costs.steps import Array
 FLOOR_SPREAD = 0.04  # of a point: a smooth form is no nearer than this to tiles and caches
 PROBED, GUESSED = 1.0, 2.0  # how far a number may lie from its start, in ln, at one sigma
 CONFIDENCE = 0.9
+NORMAL_QUANTILE = 1.645  # of the central 90 %
 EVERY = 8  # points, of which a fold leaves out one
 EVALUATIONS = 300
 TOLERANCE = 1e-6  # of the sum, where what is fitted has noise of per cents
@@ -53,7 +54,7 @@ class HalfWidths:
     """Of intervals of CONFIDENCE, in ln.
 
     typical: of the median over minutes, as points are recorded: what the model may be off.
-    one_run: of a run at one moment, with what the machine drifts and repeats differ besides.
+    one_run: of a run at one moment of another day, with what repeats and days differ besides.
     """
 
     typical: float
@@ -122,9 +123,15 @@ def folds(shapes: Sequence[str]) -> Iterator[Indices]:
 
 
 def half_widths(
-    fit: Fit, visits: Sequence[Sequence[float]], chosen: NDArray[np.bool_]
+    fit: Fit,
+    visits: Sequence[Sequence[float]],
+    chosen: NDArray[np.bool_],
+    day_spread: float = 0.0,
 ) -> HalfWidths:
-    """visits: each point's seconds, round by round. chosen: the points to go by."""
+    """visits: each point's seconds, round by round. chosen: the points to go by.
+
+    day_spread: how much a machine is slow or fast as a whole from one day to another, in ln.
+    """
     of_points: list[float] = []
     of_visits: list[float] = []
     for point, error in zip(fit.left_out, fit.errors, strict=True):
@@ -134,9 +141,10 @@ def half_widths(
             of_visits += (error + np.log(np.median(seconds) / seconds)).tolist()
     if not of_points:
         return HalfWidths(math.inf, math.inf)
+    one_run = conformal_quantile(np.array(of_visits), CONFIDENCE)
     return HalfWidths(
-        conformal_quantile(np.array(of_points), CONFIDENCE),
-        conformal_quantile(np.array(of_visits), CONFIDENCE),
+        typical=conformal_quantile(np.array(of_points), CONFIDENCE),
+        one_run=math.hypot(one_run, NORMAL_QUANTILE * day_spread),
     )
 
 

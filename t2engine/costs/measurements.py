@@ -20,6 +20,10 @@ import numpy as np
 from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step
 from t2engine.schema import ModelConfig, Precision
 
+# How much a whole machine differs from day to day, standard deviations of ln seconds. Five
+# calibrations of one virtual machine over some hours, and its record of four days, lie about 0.2
+# apart: who else is on its host cannot be seen. For other machines it is a guess.
+DAY_SPREAD_VIRTUAL, DAY_SPREAD = 0.2, 0.05
 MEDIAN_ERROR = 1.2533  # of a median of n normal values, in standard deviations over sqrt(n)
 
 
@@ -81,6 +85,10 @@ class Measurements:
         """Those that steps were timed at, as weights/cache, in the order they came."""
         names = (p.shape["precision"] for p in self.of_kind("decode", "prefill"))
         return list(dict.fromkeys(names))
+
+    @property
+    def day_spread(self) -> float:
+        return DAY_SPREAD_VIRTUAL if self.conditions.get("virtual") else DAY_SPREAD
 
     def model_of(self, point: Measurement) -> tuple[ModelConfig, Precision]:
         return self.models[point.shape["model"]], parse_precision(point.shape["precision"])

@@ -127,7 +127,9 @@ def fit_steps(raw: Measurements, precision: str) -> StepFit:
         start=start,
         converged=fit.converged,
         half_widths={
-            kind: half_widths(fit, visits, np.array([p.kind == kind for p in points]))
+            kind: half_widths(
+                *(fit, visits, np.array([p.kind == kind for p in points]), raw.day_spread)
+            )
             for kind in KINDS
         },
         ranges={name: (float(x.min()), float(x.max())) for name, x in quantities(table).items()},

@@ -96,7 +96,9 @@ def fit_training(raw: Measurements) -> TrainingFit:
     return TrainingFit(
         rates=TrainingRates(*fit.vector.tolist()),
         converged=fit.converged,
-        half_widths=half_widths(fit, [p.seconds for p in points], np.full(len(points), True)),
+        half_widths=half_widths(
+            *(fit, [p.seconds for p in points], np.full(len(points), True), raw.day_spread)
+        ),
         ranges={name: (float(x.min()), float(x.max())) for name, x in columns.items()},
         num_points=len(points),
     )

@@ -10,7 +10,6 @@ Raises: ValueError for a precision or a device that cannot be measured here.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -34,7 +33,7 @@ from t2engine.hardware.design import (
 )
 from t2engine.hardware.host import sample_task
 from t2engine.hardware.load import describe, find_load_meter, is_busy
-from t2engine.hardware.machine import examine
+from t2engine.hardware.machine import examine, is_virtual
 from t2engine.hardware.native_steps import NativeSteps, StoreMemory, random_model
 from t2engine.hardware.probes import Probe, cpu_probes
 from t2engine.hardware.rounds import Journal, Limits, Progress, Task, parse_line, run_rounds
@@ -271,7 +270,7 @@ def conditions(
         "steal_cores": [load.steal for load in loads],
         "clock_hz": clock_hz(),
         "shapes_left_out": [list(s) for s in settings.effort.shapes if s not in effort.shapes],
-        "monotonic": time.get_clock_info("perf_counter").monotonic,
+        "virtual": is_virtual(),
     }
 
 

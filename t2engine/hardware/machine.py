@@ -74,3 +74,11 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def is_virtual(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether a host runs other machines beside this one; None where the system does not say."""
+    if not cpuinfo.exists():
+        return None
+    flags = (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
+    return "hypervisor" in next(flags, "").split()

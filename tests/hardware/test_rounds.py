@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ def loads(monkeypatch) -> list[Load]:
 
     meter = Meter(endless())
     monkeypatch.setattr(rounds, "find_load_meter", lambda: (meter, None))
+    monkeypatch.setattr(rounds, "SHORTEST_SECONDS", 0.0)
     return given
 
 
@@ -71,9 +73,10 @@ def test_the_order_changes_from_round_to_round(tmp_path: Path, loads) -> None:
 
 def test_long_tasks_come_seldom_but_come() -> None:
     long = {0: 9.0}
-    assert not is_due(long, 1)
-    assert is_due(long, EVERY_ROUND)
-    assert is_due({0: 0.01, 1: 0.01}, 2)
+    assert not is_due(long, 1, 0.05)
+    assert is_due(long, EVERY_ROUND, 0.05)
+    assert is_due(long, 1, math.inf)
+    assert is_due({0: 0.01, 1: 0.01}, 2, 0.05)
 
 
 def test_what_was_measured_is_kept_and_gone_on_with(tmp_path: Path, loads) -> None:
@@ -128,6 +131,15 @@ def test_a_machine_that_stays_busy_ends_all_the_same(tmp_path: Path, loads) -> N
     journal = run_rounds(tasks("a"), tmp_path / "j", HEADER, LIMITS, ignore)
     assert journal.quiet_rounds == 0
     assert len(journal.of_task("a")) == LIMITS.most_rounds  # all there is
+
+
+def test_a_round_too_short_to_see_others_is_taken_for_quiet(
+    tmp_path: Path, loads, monkeypatch
+) -> None:
+    monkeypatch.setattr(rounds, "SHORTEST_SECONDS", 60.0)
+    loads += [BUSY] * 20
+    journal = run_rounds(tasks("a"), tmp_path / "j", HEADER, LIMITS, ignore)
+    assert journal.loads == dict.fromkeys(range(4))
 
 
 def test_time_ends_the_rounds(tmp_path: Path, loads) -> None:
