@@ -62,7 +62,12 @@ def conditions_line(profile: HardwareProfile) -> str:
 
 
 def errors_table(found: Findings) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="how far off on points that no fit has seen")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="how far off, in %, on points that no fit has seen",
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     columns = ("points", "median", "90th", "worst", "inside", "repeats", "2N", "roofline")
     for name in columns:
@@ -72,7 +77,7 @@ def errors_table(found: Findings) -> Table:
         for detail in found.details:
             if detail.name.startswith(row.name):
                 name = detail.name.removeprefix(row.name).lstrip(", ")
-                table.add_row(*error_cells(detail, f"  {name}"))
+                table.add_row(*error_cells(detail, f" {name}"))
     table.caption = (
         "inside: of their intervals of 90 %; repeats: spread between rounds, median;\n"
         "2N, roofline: median error of these baselines, and how many times better we are"
@@ -81,12 +86,17 @@ def errors_table(found: Findings) -> Table:
 
 
 def error_cells(row: ErrorSummary, name: str) -> list[str]:
-    errors = [show_percent(value) for value in (row.median, row.ninetieth, row.worst)]
+    """Percentages, their sign being in the title."""
+
+    def percent(share: float) -> str:
+        return show_percent(share).removesuffix(" %")
+
+    errors = [percent(value) for value in (row.median, row.ninetieth, row.worst)]
     baselines = [
-        f"{show_percent(value)} ({times_better(value, row.median)})"
+        f"{percent(value)} ({times_better(value, row.median)})"
         for value in (row.two_n, row.roofline)
     ]
-    inside, repeats = show_percent(row.covered), show_percent(row.repeat_spread)
+    inside, repeats = percent(row.covered), percent(row.repeat_spread)
     return [name, str(row.count), *errors, inside, repeats, *baselines]
 
 
@@ -202,8 +212,8 @@ def peaks_table(comparison: Comparison) -> Table:
 
 def transfers_table(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="the old model on all that the new one measured")
-    table.add_column("")
-    columns = ("points", "median", "90th", "inside", "single visits inside", "pace", "at that pace")
+    table.add_column("", no_wrap=True)
+    columns = ("points", "median", "90th", "inside", "visits", "pace", "at pace")
     for name in columns:
         table.add_column(name, justify="right")
     for row in comparison.transfers:
@@ -217,7 +227,7 @@ def transfers_table(comparison: Comparison) -> Table:
             show_percent(row.at_pace),
         )
     table.caption = (
-        "inside: of the old intervals of 90 %; pace: measured / predicted, median;\n"
-        "at that pace: median error once every prediction is multiplied by it"
+        "inside, visits: of medians and of single visits, inside the old intervals of 90 %\n"
+        "pace: measured / predicted, median; at pace: error once predictions are times that"
     )
     return table

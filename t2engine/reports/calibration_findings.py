@@ -70,7 +70,7 @@ def details_of(profile: HardwareProfile) -> Iterable[ErrorSummary]:
             )
         unseen = [entry for entry in entries if entry.shape["model"] in unseen_models(profile)]
         if 0 < len(unseen) < len(entries):
-            yield summary(f"{kind}, models never fitted", unseen)
+            yield summary(f"{kind}, unseen models", unseen)
 
 
 def unseen_models(profile: HardwareProfile) -> set[str]:
@@ -94,7 +94,7 @@ def warnings_of(profile: HardwareProfile, errors: tuple[ErrorSummary, ...]) -> I
         drift = round_drift(points)
         yield (
             f"noisy: repeats of a step differ by {show_percent(spread)} (median standard deviation)"
-            f", {show_percent(drift)} of it from all steps together being slow or fast in a round"
+            f"; all steps together were {show_percent(drift)} slow or fast from round to round"
         )
     left_out = conditions.get("shapes_left_out") or []
     if left_out:

@@ -41,5 +41,6 @@ def show_percent(share: float) -> str:
 
 
 def show_times(ratio: float) -> str:
-    """2.31×, 15.2×, 120×"""
-    return f"{digits(ratio)}×"
+    """1.05×, 5.6×, 15×: near one, hundredths tell a gain from a loss."""
+    decimals = 2 if ratio < 1.995 else 1 if ratio < 9.95 else 0
+    return f"{ratio:,.{decimals}f}×"
