@@ -211,7 +211,12 @@ def peaks_table(comparison: Comparison) -> Table:
 
 
 def transfers_table(comparison: Comparison) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="the old model on all that the new one measured")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="the old model on all that the new one measured",
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     columns = ("points", "median", "90th", "inside", "visits", "pace", "at pace")
     for name in columns:
@@ -227,7 +232,7 @@ def transfers_table(comparison: Comparison) -> Table:
             show_percent(row.at_pace),
         )
     table.caption = (
-        "inside, visits: of medians and of single visits, inside the old intervals of 90 %\n"
-        "pace: measured / predicted, median; at pace: error once predictions are times that"
+        "inside, visits: medians, and single visits, inside the old intervals of 90 %;\n"
+        "pace: measured / predicted, median; at pace: error of predictions times pace"
     )
     return table
