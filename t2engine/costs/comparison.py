@@ -10,7 +10,7 @@ Units:  seconds; FLOPs and bytes per second.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +100,23 @@ def compare(old: HardwareProfile, new: HardwareProfile) -> Comparison:
 
 
 def differences_of(old: Measurements, new: Measurements) -> list[Difference]:
-    pairs = [(name, old.machine.get(name), new.machine.get(name)) for name in MACHINE]
-    sets = [(raw.machine.get("extension") or {}).get("chosen_isa") for raw in (old, new)]
-    pairs.append(("instruction set", *sets))
-    packages: list[Mapping[str, Any]] = [raw.machine.get("packages") or {} for raw in (old, new)]
-    for name in dict.fromkeys((*packages[0], *packages[1])):
-        pairs.append((name, packages[0].get(name), packages[1].get(name)))
-    pairs += [(name, old.conditions.get(name), new.conditions.get(name)) for name in CONDITIONS]
-    pairs.append(("chunk_tokens", old.chunk_tokens, new.chunk_tokens))
-    return [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
+    before, after = traits(old), traits(new)
+    return [
+        Difference(name, before.get(name), after.get(name))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    ]
+
+
+def traits(raw: Measurements) -> dict[str, Any]:
+    """All that may make one calibration differ from another, by name."""
+    return {
+        **{name: raw.machine.get(name) for name in MACHINE},
+        "instruction set": (raw.machine.get("extension") or {}).get("chosen_isa"),
+        **(raw.machine.get("packages") or {}),
+        **{name: raw.conditions.get(name) for name in CONDITIONS},
+        "chunk_tokens": raw.chunk_tokens,
+    }
 
 
 def warnings_of(

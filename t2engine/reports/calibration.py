@@ -22,6 +22,7 @@ from t2engine.reports.calibration_findings import (
 from t2engine.reports.units import show_percent, show_rate, show_seconds, show_times
 
 LITTLE = 1.1  # a gain below which sharing hardly pays
+READING = ("memory", "cache", "copy")
 SAME = 0.02  # of a ratio from 1 that is called none
 
 
@@ -201,8 +202,7 @@ def peaks_table(comparison: Comparison) -> Table:
         (f"product, {dtype} weights", old.products.get(dtype), new.products.get(dtype), "FLOP/s")
         for dtype in dict.fromkeys((*old.products, *new.products))
     ]
-    for name in ("memory", "cache", "copy"):
-        rows.append((name, getattr(old, name), getattr(new, name), "B/s"))
+    rows += [(name, getattr(old, name), getattr(new, name), "B/s") for name in READING]
     for label, before, after, unit in rows:
         rates = ["-" if rate is None else show_rate(rate, unit) for rate in (before, after)]
         ratio = "-" if before is None or after is None else f"{after / before:.2f}"

@@ -8,6 +8,7 @@ Units:  seconds of one token of one sample: a decode step's, over its samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from t2engine.costs.step_fit import Interval
 from t2engine.costs.steps import DecodeStep, tabulate
 from t2engine.reports.calibration_findings import Findings
 from t2engine.reports.figure_style import (
-    BLACK,
     BLUE,
     COLOURS,
     GREY,
     VERMILLION,
     doubling_ticks,
+    fine_ticks,
+    ink_on,
     logarithmic,
 )
 from t2engine.reports.units import show_times
@@ -36,7 +38,6 @@ DEFAULT_PROMPTS, DEFAULT_SUFFIX = (128, 1024, 4096), 16
 MOST_SAMPLES = 256
 CURVE_POINTS = 60
 NO_GAIN, MIDDLE_GAIN, MOST_GAIN, LOSS = "#f4f9fd", "#8fc3e3", "#00507d", "#f7d9c4"
-DARK = 0.6  # of the scale, from where on text is white
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ def draw_sample_cost(axes: Axes, found: Findings, prompt_len: int) -> None:
     axes.plot([], [], "o", color=GREY, label="measured, held out")
     axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="measured, fitted")
     doubling_ticks(axes.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    fine_ticks(axes.yaxis)
     axes.set_xlabel("samples")
-    axes.set_ylabel("per token of one sample")
+    axes.set_ylabel("seconds of a token of one sample")
     axes.legend(loc="lower left")
 
 
@@ -140,7 +142,7 @@ def draw_one_more(axes: Axes, found: Findings) -> None:
                 label=f"prompt of {prompt_len:,}" if is_shared else None,
             )
             points = measured_steps(profile, subject, prompt_len, is_shared)
-            for (n, seconds, _), (m, more, _) in zip(points, points[1:], strict=False):
+            for (n, seconds, _), (m, more, _) in pairwise(points):
                 if more > seconds:
                     axes.plot(
                         *((n * m) ** 0.5, (more - seconds) / (m - n)),
@@ -156,7 +158,7 @@ def draw_one_more(axes: Axes, found: Findings) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low / 4, high)
     axes.set_xlabel("samples there are already")
-    axes.set_ylabel("added to a step by one more")
+    axes.set_ylabel("seconds added to a step by one more")
     axes.legend(loc="lower left", ncols=2)
 
 
@@ -165,7 +167,7 @@ def draw_one_more(axes: Axes, found: Findings) -> None:
 
 def draw_gains(axes: Axes, found: Findings, is_predicted: bool) -> None:
     """A cell for each prompt length and number of samples; a loss is hatched and says so."""
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
     from matplotlib.patches import Rectangle
 
     grid = found.grid
@@ -178,23 +180,23 @@ def draw_gains(axes: Axes, found: Findings, is_predicted: bool) -> None:
         share = max(0.0, float(np.log(gain) / np.log(max(most, 1.01))))
         x, y = samples.index(pair.num_samples), lengths.index(pair.prefix_len)
         is_loss = gain < 1
+        face = LOSS if is_loss else to_hex(colours(min(share, 1.0)))
         axes.add_patch(
             Rectangle(
                 (x - 0.5, y - 0.5),
                 *(1, 1),
-                facecolor=LOSS if is_loss else colours(min(share, 1.0)),
+                facecolor=face,
                 edgecolor=VERMILLION if is_loss else "white",
                 hatch="//" if is_loss else None,
                 linewidth=1.5,
             )
         )
         text = show_times(gain) + ("\nloses" if is_loss else "")
-        light = share > DARK and not is_loss
         axes.text(
             *(x, y, text),
             horizontalalignment="center",
             verticalalignment="center",
-            color="white" if light else BLACK,
+            color=ink_on(face),
             fontsize=10,
             fontweight="normal" if is_predicted else "bold",
         )

@@ -57,7 +57,8 @@ def draw_roofline(axes: Axes, found: Findings, precision: str) -> None:
     dtype = precision.partition("/")[0]
     roofs, own_peak = found.roofs, found.roofs.products[dtype]
     logarithmic(axes, y="FLOP/s")
-    xs, ys = [], []
+    xs: list[float] = []
+    ys: list[float] = []
     for kind in STEP_KINDS:
         points = step_points(found, precision, kind)
         if not points:
@@ -70,14 +71,11 @@ def draw_roofline(axes: Axes, found: Findings, precision: str) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(min(ys) / 2, max(roofs.products.values()) * 3.5)
     for name, rate in roofs.products.items():
+        if rate < own_peak:
+            continue
         own = name == dtype
-        axes.hlines(
-            rate,
-            *(rate / roofs.cache, high),
-            color=BLACK if own else GREY,
-            linewidth=1.8 if own else 0.9,
-            linestyle="-" if own else (0, (1, 2)),
-        )
+        colour, line, width = (BLACK, "-", 1.8) if own else (GREY, (0, (1, 2)), 0.9)
+        axes.hlines(rate, rate / roofs.cache, high, color=colour, linestyle=line, linewidth=width)
         axes.annotate(
             f"{name} {show_rate(rate, 'FLOP/s')}",
             *((high, rate), (-2, 3)),
@@ -85,20 +83,15 @@ def draw_roofline(axes: Axes, found: Findings, precision: str) -> None:
             horizontalalignment="right",
             fontsize=8.5,
             fontweight="bold" if own else "normal",
-            color=BLACK if own else GREY,
+            color=colour,
         )
-    top = own_peak
-    for name, rate, side in (("caches", roofs.cache, 1), ("memory", roofs.memory, -1)):
-        axes.plot([low, top / rate], [low * rate, top], color=BLACK, linewidth=1.2, zorder=1)
-        axes.annotate(
-            f"{name} {show_rate(rate, 'B/s')}",
-            *((low * 1.3, low * 1.3 * rate), (0, 4 if side > 0 else -4)),
-            textcoords="offset points",
-            rotation=45,
-            rotation_mode="anchor",
-            transform_rotates_text=True,
-            verticalalignment="bottom" if side > 0 else "top",
-            fontsize=8.5,
+    for name, rate, line in (("caches", roofs.cache, "-"), ("memory", roofs.memory, "--")):
+        axes.plot(
+            *([low, own_peak / rate], [low * rate, own_peak], line),
+            color=BLACK,
+            linewidth=1.2,
+            zorder=1,
+            label=f"{name} {show_rate(rate, 'B/s')}",
         )
     axes.set_xlabel("FLOPs per byte moved")
     axes.set_ylabel("FLOPs per second")
@@ -198,7 +191,7 @@ def draw_errors(axes: Axes, found: Findings) -> None:
             )
     axes.scatter([], [], s=34, facecolors="none", edgecolors=BLACK, label="outside its interval")
     most = max(1.35, float(np.max(np.exp(np.abs(np.log(ratio_of(entries)))))) * 1.1)
-    axes.set_ylim(1 / most, most)
+    axes.set_ylim(1 / most, most**1.4)
     ticks = [t for t in (0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4) if 1 / most < t < most]
     fixed_ticks(axes, ticks)
     axes.set_xlim(*ends)
@@ -256,5 +249,5 @@ def draw_efficiency(axes: Axes, found: Findings) -> None:
     axes.set_ylim(0, 108)
     axes.yaxis.set_major_formatter("{x:.0f} %")
     axes.set_xlabel("rows of the product")
-    axes.set_ylabel("share of the fastest product of that type")
+    axes.set_ylabel("share of that type's fastest product")
     axes.legend(loc="upper left")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from t2engine.costs.evaluation import ErrorSummary, HeldOut, summarise, summary
+from t2engine.costs.evaluation import ErrorSummary, summarise, summary
 from t2engine.costs.measurements import round_drift
 from t2engine.costs.profile import HardwareProfile
 from t2engine.costs.roofs import Roofs, roofs_of
@@ -38,7 +38,7 @@ class Findings:
     @property
     def unclear(self) -> list[SharingPair]:
         """Shapes whose gain is less than the repeats can tell from none."""
-        return [p for p in self.pairs if 1 <= p.gain and is_unclear(p)]
+        return [p for p in self.pairs if p.gain >= 1 and is_unclear(p)]
 
 
 def is_unclear(pair: SharingPair) -> bool:
@@ -158,8 +158,8 @@ def sharing_sentence(found: Findings) -> str:
     loses = f"loses at {losses}" if losses else "loses at none"
     return (
         f"Sharing a prompt of {best.prefix_len:,} tokens among {best.num_samples} samples makes a "
-        f"decode step {show_times(best.gain)} as fast, and {loses} of the {len(found.pairs)} shapes "
-        "measured both ways."
+        f"decode step {show_times(best.gain)} as fast, and {loses} of the {len(found.pairs)} "
+        "shapes measured both ways."
     )
 
 
@@ -186,7 +186,7 @@ def energy_sentence(profile: HardwareProfile) -> str:
     points = energy.get("points") or []
     if counter and points:
         return f"{len(points)} measurements by {counter}."
-    why = reason or "the calibration tells of no energy counter"
+    why = reason or "the profile says nothing of an energy counter"
     return f"Energy: null. It was not measured: {why}."
 
 

@@ -25,14 +25,14 @@ from t2engine.reports.calibration_tables import (
     held_out_table,
     roofs_table,
 )
-from t2engine.reports.figure_style import GREY, drawing, new_figure, png_of, svg_of
+from t2engine.reports.figure_style import drawing, new_figure, png_of, svg_of
 from t2engine.reports.files import write_bytes, write_text
 from t2engine.reports.page_style import STYLE
 from t2engine.reports.units import show_percent, show_times
 
 PANEL_WIDTH = 5.6  # inches
 COLUMNS = 3  # of panels in the picture
-WRAP = 150  # characters of a line of the picture's text
+HEAD_HEIGHT, PANEL_HEIGHT = 2.3, 4.4
 
 
 def write_page(profile: HardwareProfile, path: Path) -> None:
@@ -50,7 +50,7 @@ def page(profile: HardwareProfile) -> str:
     found = find(profile)
     with drawing():
         figures = "\n".join(section_html(found, section) for section in sections(found))
-    title = f"What t2engine takes on {profile.machine}"
+    title = title_of(profile)
     return "\n".join(
         (
             "<!DOCTYPE html>",
@@ -60,14 +60,15 @@ def page(profile: HardwareProfile) -> str:
             f"<header><h1>{escape(title)}</h1>",
             f"<p class=sub>{escape(subtitle(profile))}</p>",
             tiles(found),
-            *(f"<p class=lead>{escape(text)}</p>" for text in sentences(found)),
+            *(f"<p class=lead>{text_html(text)}</p>" for text in sentences(found)),
             warnings_html(found.warnings),
             "</header>",
             figures,
-            energy_html(profile),
             "<section><h2>Where sharing loses</h2>",
             losses_html(found),
-            "</section><section><h2>How far off, kind by kind</h2>",
+            "</section>",
+            energy_html(profile),
+            "<section><h2>How far off, kind by kind</h2>",
             errors_table(found),
             f"<p>{ERRORS_NOTE}</p>",
             "</section><section class=two><div><h2>The fastest that was measured</h2>",
@@ -89,6 +90,15 @@ ERRORS_NOTE = (
     "fastest product; roofline: the larger of exact FLOPs over that and exact bytes over the "
     "memory's bandwidth; beside each, how many times better the fit is."
 )
+
+
+def title_of(profile: HardwareProfile) -> str:
+    return f"t2engine on {profile.machine}"
+
+
+def text_html(text: str) -> str:
+    """Escaped, with no line break before a percent sign."""
+    return escape(text).replace(" %", "&nbsp;%")
 
 
 def subtitle(profile: HardwareProfile) -> str:
@@ -116,13 +126,13 @@ def tiles(found: Findings) -> str:
         cells.append((show_times(best.gain), told))
     return (
         "<div class=tiles>"
-        + "".join(f"<div><b>{escape(x)}</b><span>{escape(y)}</span></div>" for x, y in cells)
+        + "".join(f"<div><b>{text_html(x)}</b><span>{text_html(y)}</span></div>" for x, y in cells)
         + "</div>"
     )
 
 
 def warnings_html(warnings: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    items = "".join(f"<li>{text_html(warning)}</li>" for warning in warnings)
     return f"<ul class=warn>{items}</ul>" if items else ""
 
 
@@ -130,7 +140,7 @@ def section_html(found: Findings, section: Section) -> str:
     figures = "".join(panel_html(found, panel) for panel in section.panels)
     count = min(len(section.panels), 2)
     return (
-        f"<section><h2>{escape(section.heading)}</h2><p>{escape(section.caption)}</p>"
+        f"<section><h2>{text_html(section.heading)}</h2><p>{text_html(section.caption)}</p>"
         f"<div class='figures f{count}'>{figures}</div></section>"
     )
 
@@ -178,18 +188,20 @@ def items_html(lines: Iterable[str]) -> str:
 
 def picture(profile: HardwareProfile) -> bytes:
     found = find(profile)
-    panels = [p for s in sections(found) for p in s.panels if p.is_in_picture]
+    panels = sorted((p for s in sections(found) for p in s.panels), key=lambda p: p.place or 0)
+    panels = [panel for panel in panels if panel.place is not None]
     rows = -(-len(panels) // COLUMNS)
     with drawing():
-        figure = new_figure(COLUMNS * PANEL_WIDTH, 1.6 + rows * 4.4)
-        axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
-        for place, panel in zip(axes, panels, strict=False):
-            panel.draw(place, found)
-            place.set_title(panel.title)
-        for place in axes[len(panels) :]:
-            place.axis("off")
-        title = f"What t2engine takes on {profile.machine}"
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=19, fontweight="bold")
+        figure = new_figure(COLUMNS * PANEL_WIDTH, HEAD_HEIGHT + rows * PANEL_HEIGHT)
+        heights = (HEAD_HEIGHT, rows * PANEL_HEIGHT)
+        head, body = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).flat
         text = "\n".join((*sentences(found), energy_sentence(profile)))
-        figure.supxlabel(text, x=0.01, horizontalalignment="left", fontsize=11, color=GREY)
+        head.text(0.01, 0.96, title_of(profile), fontsize=20, fontweight="bold", va="top")
+        head.text(0.01, 0.68, text, fontsize=12.5, linespacing=1.5, va="top")
+        places = body.subplots(rows, COLUMNS, squeeze=False).flat
+        for axes, panel in zip(places, panels, strict=False):
+            panel.draw(axes, found)
+            axes.set_title(panel.title)
+        for axes in places[len(panels) :]:
+            axes.axis("off")
         return png_of(figure)

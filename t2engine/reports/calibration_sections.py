@@ -42,7 +42,7 @@ class Panel:
     title: str
     draw: Draw
     height: float = 4.2  # inches, of a width of 5.6
-    is_in_picture: bool = True  # of all panels, or on the page alone
+    place: int | None = None  # in the picture of all; None: on the page alone
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def sections(found: Findings) -> list[Section]:
     told.append(cost_section(found))
     if found.grid:
         told.append(sharing_section(found))
-    told += [roofline_section(found), efficiency_section(found)]
+    told.append(machine_section(found))
     return told
 
 
@@ -71,8 +71,8 @@ def prediction_section(found: Findings) -> Section:
         "every point has its own, and points outside theirs are ringed. Behind, in grey, what two "
         "baselines say that know the same machine's peaks.",
         (
-            Panel("predictions", "Predicted and measured seconds", draw_predictions, 4.6),
-            Panel("errors", "The same, as predicted / measured", draw_errors, 4.6),
+            Panel("predictions", "Predicted and measured seconds", draw_predictions, 4.6, 0),
+            Panel("errors", "The same, as predicted / measured", draw_errors, 4.6, 1),
         ),
     )
 
@@ -87,29 +87,31 @@ def cost_section(found: Findings) -> Section:
     panels = [
         Panel(
             f"cost-{prompt_len}",
-            f"Prompt of {prompt_len:,} tokens",
-            partial(draw_prompt, prompt_len=prompt_len),
+            f"A token of one sample, after {prompt_len:,} of prompt",
+            partial(draw_sample_cost, prompt_len=prompt_len),
+            place={0: 3, len(subject.prompts) - 1: 4}.get(index),
         )
-        for prompt_len in subject.prompts
+        for index, prompt_len in enumerate(subject.prompts)
     ]
     return Section(
         f"With {n} samples of one prompt of {length:,} tokens, a token of one sample costs "
         f"{shared}; with a prompt each, {unshared} (predicted)",
         f"{subject.model}, {subject.precision}, {subject.suffix_len} tokens of its own a sample: "
         "seconds of a decode step over its samples. Lines are predicted, bands their intervals of "
-        "90 %, marks measured. Last, what one more sample adds to a step.",
-        (*panels, Panel("one-more", "What one more sample adds to each step", draw_one_more)),
+        "90 %, marks measured. Last, what one more sample adds to a step; measured, that is the slope "
+        "between neighbouring numbers of samples.",
+        (
+            *panels,
+            Panel("one-more", "What one more sample adds to each step", draw_one_more, place=5),
+        ),
     )
-
-
-def draw_prompt(axes: Axes, found: Findings, prompt_len: int) -> None:
-    draw_sample_cost(axes, found, prompt_len)
 
 
 def sharing_section(found: Findings) -> Section:
     best, first = max(pair.gain for pair in found.grid), found.grid[0]
     losses = len(found.losses)
     where = f"loses at {losses} of" if losses else "loses at none of"
+    measured, predicted = (partial(draw_gains, is_predicted=way) for way in (False, True))
     off = float(np.median([abs(p.predicted_gain / p.gain - 1) for p in found.grid]))
     return Section(
         f"Sharing a prompt makes decode steps up to {show_times(best)} as fast, and {where} "
@@ -118,14 +120,14 @@ def sharing_section(found: Findings) -> Section:
         f"share one: {first.model}, {first.precision}. Predicted ratios are off by "
         f"{show_percent(off)} (median). Below 1, sharing loses: such a cell is hatched.",
         (
-            Panel("gains-measured", "Measured", partial(draw_gains, is_predicted=False), 3.4),
-            Panel("gains-predicted", "Predicted", partial(draw_gains, is_predicted=True), 3.4),
+            Panel("gains-measured", "How many times as fast: measured", measured, 3.4, 6),
+            Panel("gains-predicted", "How many times as fast: predicted", predicted, 3.4, 7),
         ),
     )
 
 
-def roofline_section(found: Findings) -> Section:
-    precisions = {}  # the first of each type of weights
+def machine_section(found: Findings) -> Section:
+    precisions: dict[str, str] = {}  # the first of each type of weights
     for name in found.profile.measured.precisions():
         precisions.setdefault(name.partition("/")[0], name)
     first = next(iter(precisions.values()))
@@ -136,7 +138,7 @@ def roofline_section(found: Findings) -> Section:
             f"Steps with weights and cache in {name}",
             partial(draw_roofline, precision=name),
             4.6,
-            is_in_picture=name == first,
+            place=2 if name == first else None,
         )
         for dtype, name in precisions.items()
     ]
@@ -145,8 +147,10 @@ def roofline_section(found: Findings) -> Section:
         f"{show_percent(shares[0])} and {show_percent(shares[2])}: a roof bounds seconds, it does "
         "not tell them",
         "Roofs are measured: the fastest product for each type of weights, and reading from memory "
-        "and from caches by the products' own kernel. FLOPs and bytes are the meter's.",
-        tuple(panels),
+        "and from caches by the products' own kernel. FLOPs and bytes are the meter's. The last "
+        "figure is of square products alone, the widest drawn thick: one row reads every weight "
+        "for two FLOPs.",
+        (*panels, Panel("efficiency", efficiency_title(found), draw_efficiency, 4.6, 8)),
     )
 
 
@@ -160,16 +164,9 @@ def roof_shares(found: Findings, precision: str) -> list[float]:
     return quantiles
 
 
-def efficiency_section(found: Findings) -> Section:
-    told = []
-    for dtype in found.roofs.products:
-        shares = efficiencies(found, dtype)
-        by_rows = shares[max(shares)]
-        rows = sorted(by_rows)
-        told.append(f"{show_percent(by_rows[rows[0]])} in {dtype}")
-    return Section(
-        f"A product of one row reaches {', '.join(told)} of the fastest",
-        "Square products alone, by the operation's own FLOPs; the widest is drawn thick. One row "
-        "reads every weight for two FLOPs each, so that memory decides.",
-        (Panel("efficiency", "Products by their number of rows", draw_efficiency),),
-    )
+def efficiency_title(found: Findings) -> str:
+    dtype = next(iter(found.roofs.products))
+    shares = efficiencies(found, dtype)
+    by_rows = shares[max(shares)]
+    rows = min(by_rows)
+    return f"{rows} row reaches {show_percent(by_rows[rows])} of the fastest {dtype} product"

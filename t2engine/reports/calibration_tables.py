@@ -39,13 +39,17 @@ def errors_table(found: Findings) -> str:
     rows: list[Sequence[str]] = []
     for row in found.errors:
         rows.append(error_cells(row))
-        rows += [error_cells(detail) for detail in found.details if detail.name.startswith(row.name)]
+        rows += [
+            error_cells(detail) for detail in found.details if detail.name.startswith(row.name)
+        ]
     return table((*head, "roofline"), rows)
 
 
 def error_cells(row: ErrorSummary) -> list[str]:
     shares = (row.median, row.ninetieth, row.worst, row.covered, row.visits_covered)
-    baselines = (f"{show_percent(x)} ({show_times(x / row.median)})" for x in (row.two_n, row.roofline))
+    baselines = (
+        f"{show_percent(x)} ({show_times(x / row.median)})" for x in (row.two_n, row.roofline)
+    )
     shown = [show_percent(share) for share in (*shares, row.repeat_spread)]
     return [row.name, str(row.count), *shown, *baselines]
 
@@ -94,7 +98,10 @@ def conditions_table(profile: HardwareProfile) -> str:
         ("measured by", f"t2 calibrate{' --quick' if conditions.get('quick') else ''}"),
         ("began", str(conditions["began"])),
         ("took", f"{conditions['seconds']:.0f} s in {conditions['rounds']} rounds"),
-        ("points", f"{len(measured.points)}, of which {held_out} held out by rule before measuring"),
+        (
+            "points",
+            f"{len(measured.points)}, of which {held_out} held out by rule before measuring",
+        ),
         ("device", str(conditions.get("device", "cpu"))),
         ("processor", f"{machine['cpu']}, {machine['cores']} cores"),
         ("threads", str(conditions["threads"])),

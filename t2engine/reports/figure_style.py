@@ -60,6 +60,8 @@ SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "t2engine",
     "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
 }
 
 
@@ -104,6 +106,14 @@ def png_of(figure: Figure) -> bytes:
     return target.getvalue()
 
 
+def ink_on(colour: str) -> str:
+    """Black or white, whichever has more contrast: by the relative luminance of WCAG 2."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "white" if luminance < 0.179 else BLACK
+
+
 # ---- axes --------------------------------------------------------------------------------------
 
 
@@ -127,6 +137,13 @@ def ticks_of(axis: Axis, unit: str) -> None:
 
     axis.set_major_formatter(FuncFormatter(show))
     axis.set_minor_formatter(NullFormatter())
+
+
+def fine_ticks(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 of every decade, for axes of few decades."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
 def doubling_ticks(axis: Axis, values: list[int]) -> None:
