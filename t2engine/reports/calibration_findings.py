@@ -185,7 +185,7 @@ def energy_sentence(profile: HardwareProfile) -> str:
     counter, reason = energy.get("counter"), energy.get("reason")
     points = energy.get("points") or []
     if counter and points:
-        return f"{len(points)} measurements by {counter}."
+        return f"Energy was measured by {counter}, at {len(points)} points."
     why = reason or "the profile says nothing of an energy counter"
     return f"Energy: null. It was not measured: {why}."
 

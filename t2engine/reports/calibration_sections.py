@@ -98,8 +98,8 @@ def cost_section(found: Findings) -> Section:
         f"{shared}; with a prompt each, {unshared} (predicted)",
         f"{subject.model}, {subject.precision}, {subject.suffix_len} tokens of its own a sample: "
         "seconds of a decode step over its samples. Lines are predicted, bands their intervals of "
-        "90 %, marks measured. Last, what one more sample adds to a step; its measured value is the "
-        "slope between neighbouring numbers of samples.",
+        "90 %, marks measured. Last, what one more sample adds to a step; what is measured of it "
+        "is the slope between neighbouring numbers of samples.",
         (
             *panels,
             Panel("one-more", "What one more sample adds to each step", draw_one_more, place=5),

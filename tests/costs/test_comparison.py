@@ -129,8 +129,6 @@ def test_what_the_old_profile_cannot_predict(profile: HardwareProfile) -> None:
 
 
 def test_busy_rounds_are_told(profile: HardwareProfile) -> None:
-    busy = replace(
-        profile.measured, conditions={**profile.measured.conditions, "busy_rounds": 3}
-    )
+    busy = replace(profile.measured, conditions={**profile.measured.conditions, "busy_rounds": 3})
     [warning] = compare(profile, measured_as(profile, busy)).warnings
     assert "3 rounds of the new" in warning
