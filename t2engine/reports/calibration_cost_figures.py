@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 DEFAULT_PROMPTS, DEFAULT_SUFFIX = (128, 1024, 4096), 16
 MOST_SAMPLES = 256
 CURVE_POINTS = 60
+SLOPE: dict[str, Any] = {
+    "marker": "_",
+    "markersize": 11,
+    "markeredgewidth": 2.2,
+    "linestyle": "none",
+}
+MOST_RATIO = 1000  # of the largest addition to the smallest that is shown
 NO_GAIN, MIDDLE_GAIN, MOST_GAIN, LOSS = "#f4f9fd", "#8fc3e3", "#00507d", "#f7d9c4"
 
 
@@ -124,42 +131,65 @@ def draw_sample_cost(axes: Axes, found: Findings, prompt_len: int) -> None:
     axes.legend(loc="lower left")
 
 
+def predicted_additions(
+    profile: HardwareProfile, subject: CostSubject, prompt_len: int, samples: Any, is_shared: bool
+) -> Any:
+    """What one sample more than `samples` adds to a step."""
+    fewer, more = (
+        predicted_steps(profile, subject, prompt_len, n, is_shared).value
+        for n in (samples, samples + 1)
+    )
+    return more - fewer
+
+
 def draw_one_more(axes: Axes, found: Findings) -> None:
     subject, profile = subject_of(found), found.profile
     logarithmic(axes, y="s")
     samples = np.geomspace(1, MOST_SAMPLES, CURVE_POINTS)
+    shown: list[float] = []
     for number, prompt_len in enumerate(subject.prompts):
         for is_shared in (True, False):
-            now, then = (
-                predicted_steps(profile, subject, prompt_len, n, is_shared).value
-                for n in (samples, samples + 1)
-            )
+            added = predicted_additions(profile, subject, prompt_len, samples, is_shared)
             axes.plot(
-                *(samples, then - now),
+                *(samples, np.where(added > 0, added, np.nan)),
                 color=COLOURS[number],
                 linestyle="-" if is_shared else "--",
                 linewidth=1.8 if is_shared else 1.2,
                 label=f"prompt of {prompt_len:,}" if is_shared else None,
             )
-            points = measured_steps(profile, subject, prompt_len, is_shared)
-            for (n, seconds, _), (m, more, _) in pairwise(points):
-                if more > seconds:
-                    axes.plot(
-                        *((n * m) ** 0.5, (more - seconds) / (m - n)),
-                        marker="_",
-                        markersize=11,
-                        markeredgewidth=2.2,
-                        color=COLOURS[number],
-                        alpha=0.75,
-                    )
+            shown += added.tolist()
+            for place, slope in measured_slopes(profile, subject, prompt_len, is_shared):
+                axes.plot(place, slope, color=COLOURS[number], alpha=0.75, **SLOPE)
     axes.plot([], [], "--", color=GREY, linewidth=1.2, label="a prompt each")
-    axes.plot([], [], "_", color=GREY, markersize=11, markeredgewidth=2.2, label="measured slope")
+    axes.plot([], [], color=GREY, label="measured slope", **SLOPE)
     doubling_ticks(axes.xaxis, [1, 2, 4, 8, 16, 32, 64, 128, 256])
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 4, high)
+    top = max(shown)
+    axes.set_ylim(max(min(shown), top / MOST_RATIO) / 4, top * 1.6)
     axes.set_xlabel("samples there are already")
     axes.set_ylabel("seconds added to a step by one more")
-    axes.legend(loc="lower left", ncols=2)
+    axes.legend(loc="lower right", ncols=2)
+
+
+def measured_slopes(
+    profile: HardwareProfile, subject: CostSubject, prompt_len: int, is_shared: bool
+) -> list[tuple[float, float]]:
+    """Between neighbouring numbers of samples, at their geometric mean, where steps take longer."""
+    points = measured_steps(profile, subject, prompt_len, is_shared)
+    return [
+        ((n * m) ** 0.5, (more - seconds) / (m - n))
+        for (n, seconds, _), (m, more, _) in pairwise(points)
+        if more > seconds
+    ]
+
+
+def costs_nothing(found: Findings) -> bool:
+    """Whether the model says, somewhere in the figure, that one more sample takes no time."""
+    subject, samples = subject_of(found), np.geomspace(1, MOST_SAMPLES, CURVE_POINTS)
+    return any(
+        bool(np.any(predicted_additions(found.profile, subject, P, samples, is_shared) <= 0))
+        for P in subject.prompts
+        for is_shared in (True, False)
+    )
 
 
 # ---- what sharing gains ------------------------------------------------------------------------
@@ -199,6 +229,7 @@ def draw_gains(axes: Axes, found: Findings, is_predicted: bool) -> None:
             color=ink_on(face),
             fontsize=10,
             fontweight="normal" if is_predicted else "bold",
+            bbox={"facecolor": face, "edgecolor": "none", "pad": 1.5},  # above a loss's hatching
         )
     axes.set_xlim(-0.5, len(samples) - 0.5)
     axes.set_ylim(-0.5, len(lengths) - 0.5)

@@ -122,11 +122,12 @@ def sentences(found: Findings) -> list[str]:
     """Three or four that say what was found."""
     told = [error_sentence(row) for row in found.errors[:1]]
     others = [
-        f"a {KINDS[row.name]} within {show_percent(row.median)} ({show_percent(row.ninetieth)})"
+        f"a {KINDS[row.name]} within {show_percent(row.median)}, "
+        f"{show_percent(row.ninetieth)} for nine in ten"
         for row in found.errors[1:]
     ]
     if others:
-        told.append(capitalised(f"{' and '.join(others)}."))
+        told.append(capitalised(f"{'; '.join(others)}."))
     if found.errors:
         told.append(honesty_sentence(found))
     if found.grid:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from t2engine.costs.profile import HardwareProfile
 from t2engine.reports.calibration_findings import (
+    KINDS,
     Findings,
     energy_sentence,
     find,
@@ -115,10 +116,10 @@ def tiles(found: Findings) -> str:
     cells = []
     for row in found.errors[:1]:
         cells += [
-            (show_percent(row.median), "off, the median decode step that no fit has seen"),
+            (show_percent(row.median), f"off, the median {KINDS[row.name]} that no fit has seen"),
             (show_percent(row.ninetieth), "off at most for nine in ten"),
             (show_times(row.two_n / row.median), "nearer than 2N FLOPs over the peak"),
-            (show_percent(row.covered), "inside intervals of 90 %"),
+            (show_percent(row.covered), f"of {KINDS[row.name]}s inside intervals of 90 %"),
         ]
     if found.grid:
         best = max(found.grid, key=lambda pair: pair.gain)

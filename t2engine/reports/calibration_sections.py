@@ -11,6 +11,7 @@ import numpy as np
 
 from t2engine.reports.calibration_cost_figures import (
     MOST_SAMPLES,
+    costs_nothing,
     draw_gains,
     draw_one_more,
     draw_sample_cost,
@@ -80,6 +81,8 @@ def prediction_section(found: Findings) -> Section:
 def cost_section(found: Findings) -> Section:
     subject, profile = subject_of(found), found.profile
     length, n = subject.prompts[-1], MOST_SAMPLES
+    below = " Where a line ends below, one more is predicted to take no time at all."
+    nothing = below if costs_nothing(found) else ""
     shared, unshared = (
         show_seconds(float(predicted_steps(profile, subject, length, [n], way).value[0]) / n)
         for way in (True, False)
@@ -99,7 +102,7 @@ def cost_section(found: Findings) -> Section:
         f"{subject.model}, {subject.precision}, {subject.suffix_len} tokens of its own a sample: "
         "seconds of a decode step over its samples. Lines are predicted, bands their intervals of "
         "90 %, marks measured. Last, what one more sample adds to a step; what is measured of it "
-        "is the slope between neighbouring numbers of samples.",
+        f"is the slope between neighbouring numbers of samples.{nothing}",
         (
             *panels,
             Panel("one-more", "What one more sample adds to each step", draw_one_more, place=5),

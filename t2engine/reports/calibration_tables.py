@@ -12,9 +12,9 @@ from t2engine.reports.calibration_findings import Findings, roof_rows
 from t2engine.reports.units import show_percent, show_seconds, show_times
 
 SHAPES = {
-    "decode": "{num_samples} samples of {num_prompts} prompts of {prefix_len:,}, {suffix_len} own",
-    "prefill": "prompt of {prompt_len:,}",
-    "training": "{batch_size} rows of {sequence_len}",
+    "decode": "samples {num_samples}, prompts {num_prompts} of {prefix_len:,}, own {suffix_len}",
+    "prefill": "a prompt of {prompt_len:,}",
+    "training": "rows {batch_size} of {sequence_len}",
 }
 
 

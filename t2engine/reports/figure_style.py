@@ -111,7 +111,7 @@ def ink_on(colour: str) -> str:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    return "white" if luminance < 0.179 else BLACK
+    return "white" if luminance < 0.2 else BLACK
 
 
 # ---- axes --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ th, td { padding: 5px 12px 5px 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { color: var(--quiet); font-weight: 600; }
 .n { text-align: right; white-space: nowrap; }
-td:first-child { white-space: nowrap; }
+td:first-child, details td { white-space: nowrap; }
 .two { display: grid; gap: 32px; grid-template-columns: 1fr; }
 summary { cursor: pointer; font-size: 18px; font-weight: 600; }
 li { margin: 2px 0; }
