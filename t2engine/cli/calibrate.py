@@ -146,7 +146,8 @@ def report(
 
 def draw(profile: HardwareProfile, page: Path | None, png: Path | None) -> list[str]:
     """Lines that say what was drawn, or why the page was not; a PNG that was asked for must be."""
-    from t2engine.reports.calibration_page import why_not_drawn, write_page, write_png
+    from t2engine.reports.calibration_page import write_page, write_png
+    from t2engine.reports.figure_style import why_not_drawn
 
     lines = []
     if png is not None:

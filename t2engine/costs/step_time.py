@@ -12,8 +12,9 @@ Attention to a shared prompt takes (1 + q_half / q) times its arithmetic where q
 key together.
 ln B slides from the caches' bandwidth to memory's as a pass reads more than the caches hold
 
-g, at most about 1, is a monotone cubic in ln rows through its values at KNOTS. Every number is
-positive, so a step's time rises with all it does but for what sharing saves.
+g, at most about 1, is a monotone cubic in ln rows through its values at KNOTS, which may not rise
+faster than the rows do: a product of more rows never takes less time. Every number is positive, so
+a step's time rises with all it does but for what sharing saves.
 
 Units:  seconds; FLOPs and bytes per second; features, rows and query heads are counts.
 Source: DESIGN section 5; Williams et al., Roofline, 2009, for the maximum.
@@ -29,6 +30,7 @@ from t2engine.costs.steps import Array, StepTable
 
 KNOTS = (1, 4, 16, 64, 256, 1024)  # rows; g is 1 at REFERENCE_ROWS
 REFERENCE_ROWS = 256
+STEEPEST = 0.9  # rise of ln g for ln rows between knots: a cubic may be steeper within
 SLIDE = 1.5  # how sharply bandwidth falls where the caches end, as a power of the bytes read
 MOST_EXPONENT = 12.0  # of a smooth maximum: beyond it nothing changes that can be measured
 
@@ -151,8 +153,12 @@ def row_efficiency(rates: StepRates, rows: Array) -> Array:
             rates.efficiency_1024,
         ]
     )
+    knots = np.log(KNOTS)
+    rises = np.minimum(np.diff(at_knots), STEEPEST * np.diff(knots))
+    limited = np.concatenate([[0.0], np.cumsum(rises)])
+    limited -= limited[KNOTS.index(REFERENCE_ROWS)]
     log_rows = np.log(np.clip(rows, KNOTS[0], KNOTS[-1]))
-    return np.exp(monotone_cubic(np.log(KNOTS), at_knots, log_rows))
+    return np.exp(monotone_cubic(knots, limited, log_rows))
 
 
 def monotone_cubic(x: Array, y: Array, at: Array) -> Array:
@@ -179,7 +185,7 @@ def monotone_cubic(x: Array, y: Array, at: Array) -> Array:
 def read_bandwidth(rates: StepRates, size: Array) -> Array:
     """Bytes per second of a pass that reads `size` bytes in all."""
     in_caches = 1 / (1 + (size / rates.cache_bytes) ** SLIDE)
-    ratio = rates.cache_bytes_per_second / rates.memory_bytes_per_second
+    ratio = max(rates.cache_bytes_per_second / rates.memory_bytes_per_second, 1.0)
     return np.asarray(rates.memory_bytes_per_second * ratio**in_caches)
 
 

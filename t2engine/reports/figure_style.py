@@ -14,6 +14,7 @@ Source: colours by Okabe and Ito, Color Universal Design, 2008.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 from collections.abc import Iterator
@@ -65,14 +66,20 @@ SETTINGS = {
 }
 
 
+def why_not_drawn() -> str | None:
+    """Why there can be no figures; None where there can."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return "figures need matplotlib, which is not installed; pip install 't2engine[report]'"
+    return None
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
-    try:
-        from matplotlib import style
-    except ImportError:
-        raise ValueError(
-            "figures need matplotlib, which is not installed; pip install 't2engine[report]'"
-        ) from None
+    reason = why_not_drawn()
+    if reason is not None:
+        raise ValueError(reason)
+    from matplotlib import style
+
     with style.context(SETTINGS, after_reset=True):
         yield
 

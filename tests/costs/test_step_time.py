@@ -59,16 +59,20 @@ def seconds(*steps: Step, rates: StepRates = RATES, hidden_size: int = 256) -> n
 
 
 counts = st.integers(1, 512)
+factors = st.lists(st.floats(-3, 3), min_size=26, max_size=26)
 
 
-@given(counts, counts, counts)
-def test_more_of_anything_takes_longer(n: int, prefix: int, suffix: int) -> None:
+@given(counts, counts, counts, factors)
+def test_more_of_anything_takes_longer(n: int, prefix: int, suffix: int, wild: list[float]) -> None:
+    """Whatever the rates: each is up to 20 times more or less than those above."""
+    rates = StepRates(*(RATES.vector() * np.exp(wild)).tolist())
     base, *more = seconds(
         DecodeStep(n, 1, prefix, suffix),
         DecodeStep(n + 1, 1, prefix, suffix),
         DecodeStep(n, 1, prefix + 1, suffix),
         DecodeStep(n, 1, prefix, suffix + 1),
         DecodeStep(n, n, prefix, suffix),
+        rates=rates,
     )
     assert all(longer >= base for longer in more)
 
