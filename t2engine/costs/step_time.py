@@ -12,9 +12,9 @@ Attention to a shared prompt takes (1 + q_half / q) times its arithmetic where q
 key together.
 ln B slides from the caches' bandwidth to memory's as a pass reads more than the caches hold
 
-g, at most about 1, is a monotone cubic in ln rows through its values at KNOTS, which may not rise
-faster than the rows do: a product of more rows never takes less time. Every number is positive, so
-a step's time rises with all it does but for what sharing saves.
+g, at most about 1, goes through its values at KNOTS so that ln(rows / g) is a monotone cubic in ln
+rows: a product of more rows never takes less time. Every number is positive, so a step's time rises
+with all it does but for what sharing saves.
 
 Units:  seconds; FLOPs and bytes per second; features, rows and query heads are counts.
 Source: DESIGN section 5; Williams et al., Roofline, 2009, for the maximum.
@@ -30,7 +30,6 @@ from t2engine.costs.steps import Array, StepTable
 
 KNOTS = (1, 4, 16, 64, 256, 1024)  # rows; g is 1 at REFERENCE_ROWS
 REFERENCE_ROWS = 256
-STEEPEST = 0.9  # rise of ln g for ln rows between knots: a cubic may be steeper within
 SLIDE = 1.5  # how sharply bandwidth falls where the caches end, as a power of the bytes read
 MOST_EXPONENT = 12.0  # of a smooth maximum: beyond it nothing changes that can be measured
 
@@ -154,11 +153,12 @@ def row_efficiency(rates: StepRates, rows: Array) -> Array:
         ]
     )
     knots = np.log(KNOTS)
-    rises = np.minimum(np.diff(at_knots), STEEPEST * np.diff(knots))
-    limited = np.concatenate([[0.0], np.cumsum(rises)])
-    limited -= limited[KNOTS.index(REFERENCE_ROWS)]
+    rises = np.maximum(np.diff(knots - at_knots), 0.0)  # of ln(rows / g): a product's time
+    log_time = np.concatenate([[0.0], np.cumsum(rises)])
+    reference = KNOTS.index(REFERENCE_ROWS)
+    log_time += knots[reference] - log_time[reference]
     log_rows = np.log(np.clip(rows, KNOTS[0], KNOTS[-1]))
-    return np.exp(monotone_cubic(knots, limited, log_rows))
+    return np.exp(log_rows - monotone_cubic(knots, log_time, log_rows))
 
 
 def monotone_cubic(x: Array, y: Array, at: Array) -> Array:
