@@ -48,13 +48,13 @@ class Estimate:
     beyond: tuple[str, ...] = ()  # in what it lies outside the shapes that were measured
 
     def scaled(self, factor: float) -> Estimate:
-        return Estimate(*(factor * getattr(self, name) for name in NUMBERS), beyond=self.beyond)
+        return of_numbers(lambda name: factor * float(getattr(self, name)), self.beyond)
 
 
 def add(estimates: Sequence[Estimate]) -> Estimate:
     """Their sum; errors of one model of time go together, so ends add to ends."""
-    totals = [sum(getattr(e, name) for e in estimates) for name in NUMBERS]
-    return Estimate(*totals, beyond=tuple(dict.fromkeys(b for e in estimates for b in e.beyond)))
+    beyond = tuple(dict.fromkeys(b for e in estimates for b in e.beyond))
+    return of_numbers(lambda name: sum(float(getattr(e, name)) for e in estimates), beyond)
 
 
 def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
@@ -64,8 +64,11 @@ def between(lower: Estimate, upper: Estimate, share: float) -> Estimate:
         a, b = getattr(lower, name), getattr(upper, name)
         return math.exp((1 - share) * math.log(a) + share * math.log(b))
 
-    beyond = tuple(dict.fromkeys(lower.beyond + upper.beyond))
-    return Estimate(*(mean(name) for name in NUMBERS), beyond=beyond)
+    return of_numbers(mean, tuple(dict.fromkeys(lower.beyond + upper.beyond)))
+
+
+def of_numbers(number: Callable[[str], float], beyond: tuple[str, ...]) -> Estimate:
+    return Estimate(**{name: number(name) for name in NUMBERS}, beyond=beyond)
 
 
 class MachineCosts:
@@ -94,6 +97,12 @@ class MachineCosts:
     @cached_property
     def memory_bytes(self) -> int:
         return int(self.profile.measured.machine["memory_available_bytes"])
+
+    @cached_property
+    def sample_seconds(self) -> float:
+        """What the host does for a sample beside the steps."""
+        found = [point.median for point in self.profile.measured.of_kind("sample")]
+        return found[0] if found else 0.0
 
     def prefill(self, model: ModelConfig | float, prompt_len: int) -> Estimate:
         """One prompt alone, and the logits after it."""

@@ -62,7 +62,7 @@ class PrefillStep:
 
 
 Step = DecodeStep | PrefillStep
-Calls = list[tuple[Product, int, int]]  # a product, its rows, how often the step makes it
+Calls = list[tuple[Product, float, float]]  # a product, its rows, how often the step makes it
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,18 @@ def decode_row(
     config: ModelConfig, precision: Precision, step: DecodeStep
 ) -> tuple[Calls, dict[str, float]]:
     n, prompts = step.num_samples, step.num_prompts
-    calls = [(product, n, product.count) for product in metering.layer_products(config)]
+    products = metering.layer_products(config)
+    calls: Calls = [(product, n, product.count) for product in products]
     calls.append((metering.head_product(config), n, 1))
-    read = metering.key_value_bytes(config, n * step.suffix_len, precision)
+    pair_flops = metering.attention_flops(config, 1)
+    token_bytes = metering.key_value_bytes(config, 1, precision)
     return calls, {
         **other_work(config, n, passes=1, num_logits=n),
-        "prefix_flops": metering.attention_flops(config, n * step.prefix_len),
-        "prefix_bytes": metering.key_value_bytes(config, prompts * step.prefix_len, precision),
+        "prefix_flops": pair_flops * n * step.prefix_len,
+        "prefix_bytes": token_bytes * prompts * step.prefix_len,
         "prefix_queries": n / prompts * config.num_heads / config.num_kv_heads,
-        "suffix_flops": metering.attention_flops(config, n * step.suffix_len),
-        "suffix_bytes": read + metering.key_value_bytes(config, n, precision),
+        "suffix_flops": pair_flops * n * step.suffix_len,
+        "suffix_bytes": token_bytes * n * (step.suffix_len + 1),  # read, and one written
         "causal_flops": 0,
         "causal_bytes": 0,
         "prefill_passes": 0,
@@ -163,7 +165,7 @@ def prefill_row(
     P = step.prompt_len
     whole, rest = divmod(P, chunk_tokens)
     passes = [(chunk_tokens, whole)] * (whole > 0) + [(rest, 1)] * (rest > 0)
-    calls = [
+    calls: Calls = [
         (product, num_rows, count * product.count)
         for product in metering.layer_products(config)
         for num_rows, count in passes
@@ -186,7 +188,7 @@ def prefill_row(
 
 
 def other_work(
-    config: ModelConfig, num_rows: int, passes: int, num_logits: int
+    config: ModelConfig, num_rows: float, passes: int, num_logits: float
 ) -> dict[str, float]:
     layers = config.num_layers
     return {

@@ -33,7 +33,7 @@ from t2engine.hardware.design import (
     planned_steps,
 )
 from t2engine.hardware.host import sample_task
-from t2engine.hardware.load import is_busy
+from t2engine.hardware.load import describe, find_load_meter, is_busy
 from t2engine.hardware.machine import examine
 from t2engine.hardware.native_steps import NativeSteps, StoreMemory, random_model
 from t2engine.hardware.probes import Probe, cpu_probes
@@ -52,13 +52,21 @@ SHARE_OF_MEMORY = 0.5  # of what is free, for models and stores
 FIRST_PRODUCT = (256, 1024)  # rows and width of the product that says how fast this machine is
 CAREFUL = 3  # times slower than that product is a step taken to be, for planning
 EARLY_ROUNDS = 3
+WATCHED_SECONDS = 1.0  # of the machine before anything is measured
 
 
 @dataclass(frozen=True)
 class Settings:
-    precisions: tuple[Precision, ...] = DEFAULT_PRECISIONS
+    """precisions: none stand for the default ones."""
+
+    precisions: tuple[Precision, ...] = ()
     threads: int = 1
     quick: bool = False
+    device: str = "cpu"
+
+    @property
+    def chosen(self) -> tuple[Precision, ...]:
+        return self.precisions or (DEFAULT_PRECISIONS[:1] if self.quick else DEFAULT_PRECISIONS)
 
     @property
     def effort(self) -> Effort:
@@ -82,7 +90,7 @@ def measure_machine(settings: Settings, partial: Path, tell: Progress) -> tuple[
 
     partial: where measurements are kept until they are complete.
     """
-    began = datetime.now(timezone.utc)
+    began, machine = datetime.now(timezone.utc), examine()
     header = journal_header(settings, partial)
     effort = fitting_effort(settings, available_bytes())
     tell(0.0, "building models of random weights")
@@ -91,13 +99,22 @@ def measure_machine(settings: Settings, partial: Path, tell: Progress) -> tuple[
     journal = run_rounds([p.task for p in points], partial, header, limits, tell)
     models = {model_name(c): c for c in (p.shape.get("config") for p in points) if c is not None}
     measured = Measurements(
-        machine=examine(),
+        machine=machine,
         conditions=conditions(settings, effort, journal, began),
         models=models,
         points=tuple(recorded(point, journal) for point in points),
         chunk_tokens=CHUNK_TOKENS,
     )
     return measured, journal.quiet_rounds < min(EARLY_ROUNDS, effort.fewest_rounds)
+
+
+def why_busy(seconds: float = WATCHED_SECONDS) -> str | None:
+    """What others do on this machine, where it is too much to measure beside; None where not."""
+    meter, _ = find_load_meter()
+    if meter is None:
+        return None
+    load = meter.sample(seconds)
+    return describe(load) if is_busy(load) else None
 
 
 def journal_header(settings: Settings, partial: Path) -> dict[str, Any]:
@@ -136,17 +153,17 @@ def fitting_effort(settings: Settings, free_bytes: int) -> Effort:
         weights = sum(
             weight_bytes(ladder_shape(*shape), precision)
             for shape in shapes
-            for precision in settings.precisions
+            for precision in settings.chosen
         )
-        return weights + effort.store_bytes * len({p.cache for p in settings.precisions})
+        return weights + effort.store_bytes * len({p.cache for p in settings.chosen})
 
     shapes = effort.shapes
     while len(shapes) > 3 and needed(shapes) > limit:
         shapes = shapes[:-1]
     if needed(shapes) > limit:
         raise ValueError(
-            f"calibration needs {needed(shapes) / 2**20:,.0f} MiB for its smallest models, expected "
-            f"at most {limit / 2**20:,.0f} MiB, half of what is free; end other programs"
+            f"calibration needs {needed(shapes) / 2**20:,.0f} MiB for its smallest models, "
+            f"expected at most {limit / 2**20:,.0f} MiB, half of what is free; end other programs"
         )
     return replace(effort, shapes=shapes)
 
@@ -159,9 +176,9 @@ def build_points(settings: Settings, effort: Effort, flops_per_second: float) ->
         yield probe_point(probe)
     memories = {
         cache: StoreMemory(effort.store_bytes, cache)
-        for cache in dict.fromkeys(p.cache for p in settings.precisions)
+        for cache in dict.fromkeys(p.cache for p in settings.chosen)
     }
-    for number, precision in enumerate(settings.precisions):
+    for number, precision in enumerate(settings.chosen):
         plans = planned_steps(effort, precision, flops_per_second, with_sharing=number == 0)
         yield from step_points(plans, precision, settings.threads, memories[precision.cache])
     yield from training_points(settings, effort)
@@ -169,7 +186,7 @@ def build_points(settings: Settings, effort: Effort, flops_per_second: float) ->
 
 
 def weights_of(settings: Settings) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(["float32", *(p.weights for p in settings.precisions)]))
+    return tuple(dict.fromkeys(["float32", *(p.weights for p in settings.chosen)]))
 
 
 def probe_point(probe: Probe) -> Point:
@@ -204,7 +221,7 @@ def step_points(
 
 def max_samples(plans: list[list[Planned]]) -> int:
     steps = (p.step for plan in plans for p in plan)
-    return max(step.num_samples for step in steps if isinstance(step, DecodeStep))
+    return max(int(step.num_samples) for step in steps if isinstance(step, DecodeStep))
 
 
 def training_points(settings: Settings, effort: Effort) -> Iterator[Point]:

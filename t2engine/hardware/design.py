@@ -1,10 +1,10 @@
 """What a calibration measures: few points, well spread, and which of them no fit will see.
 
-Steps are points of a Halton sequence over (samples, prompts, prefix, suffix), each in the logarithm;
-every model shape goes on where the last one stopped. Held out, by rule and before anything is
-measured: every model shape that is third or sixth in order of size, whole, and of the other shapes
-every fourth point. Points of the grid that shows what sharing gains are held out like a
-chessboard's black squares.
+Steps are points of a Halton sequence over (samples, prompts, prefix, suffix), each in the
+logarithm; every model shape goes on where the last one stopped. Held out, by rule and before
+anything is measured: the model shapes that are third and sixth in order of size, whole, and of the
+other shapes every fourth point. Points of the grid that shows what sharing gains are held out like
+a chessboard's black squares.
 
 Units:  tokens, rows; seconds are estimates, for leaving out what would take too long.
 Source: Halton, Numerische Mathematik 2, 1960, for the sequence.
@@ -113,8 +113,8 @@ def planned_steps(
     for number, shape in enumerate(effort.shapes):
         config = ladder_shape(*shape)
         whole = number in HELD_OUT_SHAPES
-        decode = spread_steps(halton, effort, config, precision, flops_per_second)
-        prefill = [
+        decode: list[Step] = [*spread_steps(halton, effort, config, precision, flops_per_second)]
+        prefill: list[Step] = [
             PrefillStep(length)
             for length in PROMPTS
             if prefill_flops(config, length) <= effort.step_seconds * 2 * flops_per_second
@@ -144,7 +144,7 @@ def spread_steps(
         if len(steps) == effort.steps_of_shape:
             break
         step = decode_step_at(halton.random(1)[0].tolist())
-        flops = step.num_samples * decode_flops(config, step.prefix_len + step.suffix_len)
+        flops = step.num_samples * decode_flops(config, int(step.prefix_len + step.suffix_len))
         short = flops <= effort.step_seconds * flops_per_second
         if short and store_bytes(config, precision, step) <= effort.store_bytes // 2:
             steps.append(step)
@@ -173,7 +173,7 @@ def decode_step_at(point: Sequence[float]) -> DecodeStep:
 def store_bytes(config: ModelConfig, precision: Precision, step: DecodeStep) -> int:
     """Of one copy of a prompt and of all the samples' own keys."""
     own = step.num_samples * (step.suffix_len + ROOM_OF_STEPS)
-    return key_value_bytes(config, step.prefix_len + own, precision)
+    return key_value_bytes(config, int(step.prefix_len + own), precision)
 
 
 def sharing_grid(effort: Effort, precision: Precision) -> Iterator[Planned]:

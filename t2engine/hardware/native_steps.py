@@ -99,7 +99,6 @@ class NativeSteps:
     def decode(self, step: DecodeStep) -> float:
         """The mean over a few that run in one go; short steps once unmeasured before."""
         stage = self.stages.get(step) or self.set_up(step)
-        assert stage.batch is not None
         if stage.expected < SHORT_SECONDS:
             stage.expected = self.run(stage, step, 1)
         together = math.ceil(TOGETHER_SECONDS / stage.expected)
@@ -107,7 +106,8 @@ class NativeSteps:
         return stage.expected
 
     def run(self, stage: Stage, step: DecodeStep, count: int) -> float:
-        stage.slots.drawn.fill_(max(1, step.suffix_len - count // 2))
+        assert stage.batch is not None
+        stage.slots.drawn.fill_(max(1, int(step.suffix_len) - count // 2))
         began = time.perf_counter()
         steps, _ = stage.executor.decode_until(stage.batch, stage.slots, count, math.inf)
         seconds = time.perf_counter() - began
@@ -126,13 +126,14 @@ class NativeSteps:
     def set_up(self, step: Step) -> Stage:
         config, precision = self.config, self.precision
         if isinstance(step, PrefillStep):
-            samples, columns, prefix = 1, 1, step.prompt_len
+            samples, columns, whole = 1, 1, step.prompt_len
+            prefix = whole
         else:
-            samples, columns = step.num_samples, step.suffix_len + MOST_TOGETHER
-            prefix = step.num_prompts * step.prefix_len
+            samples, columns = int(step.num_samples), int(step.suffix_len) + MOST_TOGETHER
+            whole = int(step.prefix_len)
+            prefix = int(step.num_prompts) * whole
         token_bytes = key_value_bytes(config, 1, precision)
         room = self.memory.nbytes // token_bytes - samples * columns
-        whole = prefix if isinstance(step, PrefillStep) else step.prefix_len
         if room < whole:
             raise ValueError(
                 f"a step needs {(whole + samples * columns) * token_bytes / 2**20:,.0f} MiB for "
@@ -169,7 +170,7 @@ class Stage:
 
 def make_batch(step: DecodeStep, columns: int) -> DecodeBatch:
     """The rows of a step: its prompts side by side, each with as many samples as the others."""
-    n, prompts, P = step.num_samples, step.num_prompts, step.prefix_len
+    n, prompts, P = int(step.num_samples), int(step.num_prompts), int(step.prefix_len)
     start = torch.arange(prompts) % (columns // P) * P
     bounds = torch.arange(prompts + 1) * n // prompts
     return DecodeBatch(

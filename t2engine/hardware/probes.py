@@ -1,7 +1,7 @@
 """Small measurements of one thing each: products, reading, copying, attention, drawing, a launch.
 
-They are the roofs of the roofline and the first guess of the cost model's numbers; what a step takes
-is measured on whole steps (native_steps.py). Operands are made before the clock starts.
+They are the roofs of the roofline and the first guess of the cost model's numbers; what a step
+takes is measured on whole steps (native_steps.py). Operands are made before the clock starts.
 
 Units:  seconds of one call, the best of those of one visit; FLOPs and bytes as the operation's own
         contract counts them.
@@ -37,13 +37,15 @@ SUFFIX = 128
 VISIT_SECONDS = 0.003  # of calls, unless one takes longer
 FEWEST_CALLS = 2
 
+Shape = dict[str, int | str]
+
 
 @dataclass(frozen=True)
 class Probe:
     """One call that can be timed again and again. kind and shape name it."""
 
     kind: str  # "product", "read", "copy", "prefix_attention", "suffix_attention", "draw", "launch"
-    shape: dict[str, int | str]
+    shape: Shape
     cost: Cost
     call: Callable[[], object]
 
@@ -66,7 +68,7 @@ def cpu_probes(dtypes: tuple[str, ...], threads: int) -> Iterator[Probe]:
             weight = pack_weight(torch.randn(width, width, generator=generator), stored(dtype))
             for rows in ROWS:
                 x = torch.randn(rows, width, generator=generator)
-                shape = {"dtype": dtype, "rows": rows, "width": width}
+                shape: Shape = {"dtype": dtype, "rows": rows, "width": width}
                 yield of_operation("product", shape, ops.linear, threads, x, weight, None)
     yield from memory_probes(threads)
     for samples in SAMPLES:
@@ -93,9 +95,7 @@ def stored(dtype: str) -> torch.dtype:
     return WEIGHT_DTYPES[dtype]
 
 
-def of_operation(
-    kind: str, shape: dict[str, int | str], op: Op, threads: int, *inputs: Any
-) -> Probe:
+def of_operation(kind: str, shape: Shape, op: Op, threads: int, *inputs: Any) -> Probe:
     return Probe(kind, dict(shape), op.cost(*inputs), lambda: op(*inputs, threads=threads))
 
 
@@ -121,7 +121,7 @@ def memory_probes(threads: int) -> Iterator[Probe]:
             "read",
             {"bytes": size},
             Cost(0, size),
-            lambda turn=turn: ops.linear(x, next(turn), None, threads=threads),
+            lambda turn=turn: ops.linear(x, next(turn), None, threads=threads),  # type: ignore[misc]
         )
     target = torch.empty(len(memory) // 2)
     half = memory[: len(target)]

@@ -2,11 +2,13 @@
 
 In each round all tasks come in a new order, so that a drift of the machine, or a burst of somebody
 else's work, meets all alike. A task whose visits take long is visited less often. Every visit is a
-line of a journal beside the result: what was measured is kept when the work is cut off, and the next
-run of the same command goes on from there. A round during which other programs used the machine does
-not count and is made again.
+line of a journal beside the result: what was measured is kept when the work is cut off, and the
+next run of the same command goes on from there. A round during which other programs used the
+machine does not count and is made again.
 
-    {"header": {...}}   {"round": 0, "task": "...", "seconds": 1e-3}   {"end": 0, "elapsed": 9.1, ...}
+    {"header": {...}}
+    {"round": 0, "task": "...", "seconds": 1e-3}
+    {"end": 0, "elapsed": 9.1, "load": {"others": 0.02, "steal": 0.0, "cores": 2}}
 
 Units:  seconds.
 Raises: ValueError when a journal is of another measurement.
@@ -130,8 +132,9 @@ def run_round(
         line = {"round": number, "task": task.key, "seconds": task.visit()}
         write_line(file, line)
         journal.read(line)
-        share = (time.perf_counter() + offset) / limits.seconds
-        tell(min(share, 1.0), f"round {number + 1}: {task.key}")
+        by_time = (time.perf_counter() + offset) / max(limits.seconds, 1e-9)
+        by_rounds = number / limits.most_rounds
+        tell(min(max(by_time, by_rounds), 1.0), f"round {number + 1}: {task.key}")
 
 
 def is_due(seen: Mapping[int, float], number: int) -> bool:
@@ -145,7 +148,8 @@ def open_journal(path: Path, header: Mapping[str, Any]) -> Journal:
         with path.open("w", encoding="utf-8") as file:
             write_line(file, {"header": header})
         return journal
-    lines = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
     found = [line for line in map(parse_line, lines) if line is not None]
     if not found or found[0].get("header") != journal.header:
         raise ValueError(
@@ -154,6 +158,9 @@ def open_journal(path: Path, header: Mapping[str, Any]) -> Journal:
         )
     for line in found[1:]:
         journal.read(line)
+    if not text.endswith("\n"):  # cut off: what comes next begins a line of its own
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
     return journal
 
 
