@@ -66,6 +66,7 @@ class Measurements:
     points: tuple[Measurement, ...]
     chunk_tokens: int  # of a prompt, that go through the layers at once
     energy: Mapping[str, Any] = field(default_factory=dict)
+    row_buckets: tuple[int, ...] = ()  # that decode steps are padded to; none where they are not
 
     def of_kind(self, *kinds: str) -> list[Measurement]:
         return [point for point in self.points if point.kind in kinds]

@@ -166,7 +166,9 @@ class MachineCosts:
 
     def step(self, config: ModelConfig, step: Step) -> Estimate:
         self.refuse_what_cannot_fit(config, step)
-        table = tabulate([(config, self.precision)], [step], self.profile.measured.chunk_tokens)
+        measured = self.profile.measured
+        model = (config, self.precision)
+        table = tabulate([model], [step], measured.chunk_tokens, measured.row_buckets)
         found = self.fit.interval(table)
         return Estimate(
             seconds=float(found.value[0]),

@@ -1,8 +1,8 @@
 """A hardware profile: what a calibration measured, what was fitted to it, and how far off that is.
 
     {"format": "t2engine.profile", "version": 1, "machine": ..., "conditions": ..., "models": ...,
-     "points": [...], "chunk_tokens": ..., "energy": ..., "steps": {"float32/float32": ...},
-     "training": ..., "held_out": [...]}
+     "points": [...], "chunk_tokens": ..., "row_buckets": [], "energy": ...,
+     "steps": {"float32/float32": ...}, "training": ..., "held_out": [...]}
 
 Everything in a profile but the raw data follows from them: reading one does not fit again, and
 `build_profile` on its measurements gives the same numbers.
@@ -31,7 +31,7 @@ from t2engine.schema import ModelConfig, RopeScaling
 FORMAT, VERSION = "t2engine.profile", 1
 KEYS = (
     *("format", "version", "machine", "conditions", "models", "points", "chunk_tokens"),
-    *("energy", "steps", "training", "held_out"),
+    *("row_buckets", "energy", "steps", "training", "held_out"),
 )
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ def profile_to_dict(profile: HardwareProfile) -> dict[str, Any]:
         "models": {name: asdict(config) for name, config in measured.models.items()},
         "points": [asdict(point) for point in measured.points],
         "chunk_tokens": measured.chunk_tokens,
+        "row_buckets": list(measured.row_buckets),
         "energy": dict(measured.energy),
         "steps": {name: asdict(fit) for name, fit in profile.steps.items()},
         "training": None if profile.training is None else asdict(profile.training),
@@ -115,6 +116,7 @@ def profile_from_dict(document: Any) -> HardwareProfile:
         ),
         chunk_tokens=expect(document, "chunk_tokens", int),
         energy=expect(document, "energy", dict),
+        row_buckets=buckets_from(expect(document, "row_buckets", list)),
     )
     steps = {
         name: step_fit_from(f"steps.{name}", fit)
@@ -132,6 +134,13 @@ def profile_from_dict(document: Any) -> HardwareProfile:
         for i, entry in enumerate(expect(document, "held_out", list))
     )
     return HardwareProfile(measured, steps, training, held_out)
+
+
+def buckets_from(values: list[Any]) -> tuple[int, ...]:
+    whole = all(type(value) is int and value > 0 for value in values)
+    if not whole or values != sorted(set(values)):
+        raise ValueError(f"row_buckets must be whole numbers in rising order, got {values}")
+    return tuple(values)
 
 
 def step_fit_from(where: str, fit: Any) -> StepFit:
