@@ -57,14 +57,16 @@ def fit_energy(raw: Measurements) -> EnergyFit | None:
     )
     work = np.stack([seconds, table.flops, table.bytes], axis=1)  # [points, 3]
     spreads = np.hypot(errors, FLOOR * joules)
-    numbers = solve(work, joules, spreads)
+    watts, per_flop, per_byte = solve(work, joules, spreads).tolist()
     off = []
     for left_out in range(len(points)):
         rest = np.arange(len(points)) != left_out
         predicted = work[left_out] @ solve(work[rest], joules[rest], spreads[rest])
         off.append(abs(predicted / joules[left_out] - 1))
     return EnergyFit(
-        *numbers.tolist(),
+        watts_static=watts,
+        joules_per_flop=per_flop,
+        joules_per_byte=per_byte,
         relative_error=float(np.median(off)),
         worst_error=float(max(off)),
         num_points=len(points),
