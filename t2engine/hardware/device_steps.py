@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -37,6 +35,7 @@ from t2engine.engine.opening import open_run
 from t2engine.engine.prefix_tree import PrefixTree
 from t2engine.engine.requests import Group, Request
 from t2engine.engine.torch_threads import one_torch_thread
+from t2engine.hardware.native_steps import Window
 from t2engine.metering import key_value_bytes
 from t2engine.model.device_model import DeviceModel
 from t2engine.model.random_weights import RandomWeights
@@ -45,8 +44,6 @@ from t2engine.schema import ModelConfig, SamplingParams
 
 WARM_TOKENS = 4  # one drawn from the prompt, one step as it is, one recorded, one played
 NO_TEXT = Tokenizer(Path(), None, frozenset(), frozenset(), False)
-
-Window = AbstractContextManager[Any]
 
 
 def random_device_model(config: ModelConfig, device: torch.device, dtype: str) -> DeviceRuntime:
