@@ -199,14 +199,15 @@ def attention_inputs(
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(device, dtype)
 
-    ring = -(-max(own, 1) // SLAB_STEPS)
+    ring, chunk_rows = -(-max(own, 1) // SLAB_STEPS), samples if own else 1
     q = normal(KEY_HEADS, samples, HEADS // KEY_HEADS, HEAD_DIM)
     prompt = (normal(KEY_HEADS, max(prompt_len, 1), HEAD_DIM) for _ in range(2))
-    slabs = (normal(ring * samples, KEY_HEADS, SLAB_STEPS, HEAD_DIM) for _ in range(2))
+    slabs = (normal(ring * chunk_rows, KEY_HEADS, SLAB_STEPS, HEAD_DIM) for _ in range(2))
     shared = 1 if prompt_len else 0
     columns = torch.tensor([[0, prompt_len]])[:shared]
     seen_by = torch.tensor([[0, samples]])[:shared]
-    row_chunk = torch.arange(ring * samples, device=device).view(ring, samples)
+    chunks = torch.arange(ring * chunk_rows, device=device).view(ring, chunk_rows)
+    row_chunk = chunks.expand(ring, samples).contiguous()
     first = torch.zeros(samples, dtype=torch.int64, device=device)
     where = (row_chunk, first, first + (own - 1))
     return (q, *prompt, columns, seen_by, *slabs, *where, 1 / math.sqrt(HEAD_DIM))

@@ -9,7 +9,8 @@ that draw all but the first: s on average, which is the step's suffix_len.
 
 Recorded steps live with the stores they look at. One set of stores serves all steps of a model, as
 it does the engine's calls; where it must grow, what was recorded is lost. A composition of samples
-and prompts that a set of stores has not run yet is run unmeasured before.
+and prompts that a set of stores has not run yet is run unmeasured before, and a call in which a
+step was recorded all the same is made again.
 
 Units:  seconds.
 Raises: ValueError for a step that does not fit.
@@ -68,8 +69,7 @@ class DeviceSteps:
             self.warm_up(step)
             if isinstance(step, PrefillStep):
                 return self.prefill(step)
-            run = self.start(step)
-            return self.drain(run) / run.now
+            return self.decode(step)
 
     def repeat(self, step: Step, seconds: float, window: Window) -> int:
         """Such steps for about so long at least, and nothing else, in the window; how many.
@@ -92,6 +92,19 @@ class DeviceSteps:
                     self.prefill(step)
                     count += 1
             return count
+
+    def decode(self, step: DecodeStep) -> float:
+        while True:
+            before = self.recorded()
+            run = self.start(step)
+            seconds = self.drain(run)
+            if self.recorded() == before:
+                return seconds / run.now
+
+    def recorded(self) -> list[object]:
+        """The steps recorded on the stores there are, as they are one and the same."""
+        stage = self.runtime.idle
+        return [] if stage is None else list(stage.graphs.graphs.values())
 
     def warm_up(self, step: Step) -> None:
         """Run what has not run yet on these stores: kernels compile, steps are recorded."""

@@ -195,14 +195,15 @@ def device_load(device: str) -> dict[str, Any] | None:
 
 
 def why_device_busy(load: Mapping[str, Any] | None) -> str | None:
-    """What others do on the device, where it is too much to measure beside; None where not."""
-    if load is None or load["reason"] is not None:
-        return None
-    if not load["others"] and load["utilisation"] <= BUSY:
+    """What others do on the device, where it is too much to measure beside; None where not.
+
+    A process that only holds memory there slows nothing.
+    """
+    if load is None or load["reason"] is not None or load["utilisation"] <= BUSY:
         return None
     return (
-        f"{load['others']} other processes are on the GPU, which had a kernel running for "
-        f"{load['utilisation']:.0%} of the last second"
+        f"the GPU had a kernel running for {load['utilisation']:.0%} of the last second, and "
+        f"{load['others']} other processes use it"
     )
 
 

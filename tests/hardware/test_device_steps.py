@@ -108,6 +108,30 @@ def test_a_visit_is_warmed_once_and_timed_alone(step: DecodeStep, rows: list[int
     assert rows == [padded] * num_steps(step)
 
 
+def test_a_call_in_which_a_step_was_recorded_is_made_again(
+    rows: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """As where buffers of other compositions have grown, and their addresses have changed."""
+    steps, step = bench(), DecodeStep(4, 1, 20, 3)
+    steps.seconds(step)
+    stage = steps.runtime.idle
+    assert stage is not None
+    rows.clear()
+    run, new = stage.graphs.run, [object()]
+
+    def recording(key: object, call: object, count: int) -> None:
+        if new:
+            stage.graphs.graphs[key] = new.pop()
+        run(key, call, count)
+
+    monkeypatch.setattr(stage.graphs, "run", recording)
+    assert steps.seconds(step) > 0
+    assert len(rows) == 2 * num_steps(step)
+    rows.clear()
+    steps.seconds(step)
+    assert len(rows) == num_steps(step)
+
+
 def test_one_stage_serves_all_steps_once_it_has_grown(rows: list[int]):
     steps = bench()
     for step in STEPS * 2:
