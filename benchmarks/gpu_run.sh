@@ -7,17 +7,17 @@
 #
 # 15 minutes in all, two calls of less than ten each:
 #   OUT=results QUICK=1 benchmarks/gpu_run.sh build test decode kernels
-#   OUT=results QUICK=1 benchmarks/gpu_run.sh anchors attention table
+#   OUT=results QUICK=1 benchmarks/gpu_run.sh anchors attention calibrate table
 # 30 minutes in all, three calls of less than ten each:
 #   OUT=results LIMIT=300 benchmarks/gpu_run.sh build test
 #   OUT=results QUICK=1 benchmarks/gpu_run.sh sanitize decode kernels
-#   OUT=results LIMIT=190 benchmarks/gpu_run.sh anchors attention table
+#   OUT=results LIMIT=190 benchmarks/gpu_run.sh anchors attention calibrate table
 # Where $OUT is emptied between calls, render the table from all records afterwards, anywhere:
 #   python -m benchmarks.gpu.table */*.jsonl
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-STAGES="build test sanitize anchors kernels attention decode table"
+STAGES="build test sanitize anchors kernels attention decode calibrate table"
 for stage in "${@:-build}"; do
   if [[ " $STAGES " != *" $stage "* ]]; then
     echo "gpu_run.sh: a stage must be one of $STAGES, got '$stage'" >&2
@@ -145,6 +145,14 @@ stage_anchors() {
 stage_kernels() { measure kernels; }
 stage_attention() { measure attention_peers; }
 stage_decode() { measure decode; }
+
+# A profile of this GPU; one that is there is not measured again, one cut off goes on.
+stage_calibrate() {
+  [[ -e $OUT/profile.json ]] && return 0
+  # A quick calibration measures for a minute; kernels compile and joules are counted beside.
+  within $((LIMIT > 200 ? LIMIT : 200)) python3 -m t2engine.cli.main calibrate \
+    --device cuda --quick --force --out "$OUT/profile.json" 2>&1 | tee -a "$OUT/log.txt"
+}
 
 # Beside the table, all records in one file of the GPU's name, as benchmarks/results keeps them.
 stage_table() {

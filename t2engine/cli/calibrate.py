@@ -32,8 +32,8 @@ def calibrate(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of weights, or weights/cache, such as int8/float32; repeatable. Default: "
-            "float32, bfloat16, int8 and int8/int8; with --quick float32 alone."
+            help="Of weights, or weights/cache, such as int8/float32; repeatable. Default on a "
+            "CPU: float32, bfloat16, int8 and int8/int8; with --quick float32 alone."
         ),
     ] = None,
     threads: Annotated[
@@ -57,7 +57,7 @@ def calibrate(
 ) -> None:
     """Measure this machine, and fit what a decode step, a prefill and a training step take.
 
-    Takes under 6 minutes on 2 cores. Ctrl-C keeps what was measured; the same command goes on.
+    Takes under 6 minutes. Ctrl-C keeps what was measured; the same command goes on.
     """
     if compare is not None:
         compare_profiles(*compare, as_json)
@@ -104,7 +104,7 @@ def measure(
         quick=quick,
         device=device,
     )
-    reason = why_busy()
+    reason = why_busy(device=device)
     if reason is not None:
         say(f"this machine is busy, {NOISY}: {reason}")
         if not force:

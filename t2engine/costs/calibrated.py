@@ -25,7 +25,7 @@ from t2engine.costs.formula import Demand
 from t2engine.costs.ladder import ladder
 from t2engine.costs.predictions import NODES, MachineCosts
 from t2engine.costs.step_time import step_seconds
-from t2engine.costs.steps import DecodeStep, PrefillStep, Step, tabulate
+from t2engine.costs.steps import DecodeStep, PrefillStep, Step
 from t2engine.costs.training_time import tabulate_training, training_seconds
 from t2engine.schema import ModelConfig
 
@@ -165,8 +165,8 @@ class CalibratedCost:
         costs = self.serving
         once = list(dict.fromkeys(steps))  # beyond max_num_seqs samples a question, all are one
         models = [(config, costs.precision)] * len(once)
-        chunk_tokens = costs.profile.measured.chunk_tokens
-        seconds = step_seconds(costs.fit.rates, tabulate(models, once, chunk_tokens))
+        table = costs.profile.measured.tabulate(models, once)
+        seconds = step_seconds(costs.fit.rates, table)
         place = {step: i for i, step in enumerate(once)}
         return seconds[[place[step] for step in steps]]
 

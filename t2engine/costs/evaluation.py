@@ -19,8 +19,14 @@ import numpy as np
 
 from t2engine import metering
 from t2engine.costs.measurements import Measurement, Measurements
-from t2engine.costs.step_fit import KINDS, StepFit, peak_flops_per_second, read_roofs
-from t2engine.costs.steps import Array, DecodeStep, tabulate
+from t2engine.costs.step_fit import (
+    KINDS,
+    StepFit,
+    peak_flops_per_second,
+    read_roofs,
+    step_table,
+)
+from t2engine.costs.steps import Array, DecodeStep
 from t2engine.costs.training_fit import TrainingFit, training_table
 
 
@@ -88,7 +94,7 @@ def step_entries(
     if not points:
         return []
     models = [raw.model_of(point) for point in points]
-    table = tabulate(models, [point.step for point in points], raw.chunk_tokens)
+    table = step_table(raw, points)
     predicted = fit.interval(table)
     peak = peak_flops_per_second(raw, precision.partition("/")[0])
     tokens = np.array(

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step
+from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step, StepTable, tabulate
 from t2engine.schema import ModelConfig, Precision
 
 # How much a whole machine differs from day to day, standard deviations of ln seconds. Five
@@ -77,6 +77,7 @@ class Measurements:
     points: tuple[Measurement, ...]
     chunk_tokens: int  # of a prompt, that go through the layers at once
     energy: Mapping[str, Any] = field(default_factory=dict)
+    row_buckets: tuple[int, ...] = ()  # that decode steps are padded to; none where they are not
 
     def of_kind(self, *kinds: str) -> list[Measurement]:
         return [point for point in self.points if point.kind in kinds]
@@ -89,6 +90,12 @@ class Measurements:
     @property
     def day_spread(self) -> float:
         return DAY_SPREAD_VIRTUAL if self.conditions.get("virtual") else DAY_SPREAD
+
+    def tabulate(
+        self, models: Sequence[tuple[ModelConfig, Precision]], steps: Sequence[Step]
+    ) -> StepTable:
+        """Steps as this machine runs them."""
+        return tabulate(models, steps, self.chunk_tokens, self.row_buckets)
 
     def model_of(self, point: Measurement) -> tuple[ModelConfig, Precision]:
         return self.models[point.shape["model"]], parse_precision(point.shape["precision"])

@@ -25,7 +25,7 @@ from t2engine.costs.ladder import DEFAULT_VOCAB_SIZE, rungs
 from t2engine.costs.measurements import parse_precision, show_precision
 from t2engine.costs.profile import HardwareProfile
 from t2engine.costs.step_fit import Interval, StepFit
-from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step, tabulate
+from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step
 from t2engine.costs.training_time import tabulate_training
 from t2engine.schema import ModelConfig, Precision
 
@@ -203,7 +203,7 @@ class MachineCosts:
 
     def step(self, config: ModelConfig, step: Step) -> Estimate:
         self.refuse_what_cannot_fit(config, step)
-        table = tabulate([(config, self.precision)], [step], self.profile.measured.chunk_tokens)
+        table = self.profile.measured.tabulate([(config, self.precision)], [step])
         return first_of(self.fit.interval(table), table.flops, table.bytes)
 
     def of_model(

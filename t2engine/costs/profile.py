@@ -1,8 +1,9 @@
 """A hardware profile: what a calibration measured, what was fitted to it, and how far off that is.
 
     {"format": "t2engine.profile", "version": 1, "machine": ..., "conditions": ..., "models": ...,
-     "points": [...], "chunk_tokens": ..., "energy": ..., "steps": {"float32/float32": ...},
-     "training": ..., "held_out": [...]}
+     "points": [...], "chunk_tokens": ..., "row_buckets": [], "energy": ...,
+     "steps": {"float32/float32": ...}, "training": ..., "held_out": [...],
+     "energy_fit": ...}
 
 Everything in a profile but the raw data follows from them: reading one does not fit again, and
 `build_profile` on its measurements gives the same numbers.
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from t2engine.costs.energy_fit import EnergyFit, fit_energy
 from t2engine.costs.evaluation import HeldOut, held_out_errors
 from t2engine.costs.fitting import HalfWidths
 from t2engine.costs.measurements import Measurement, Measurements
@@ -31,7 +33,7 @@ from t2engine.schema import ModelConfig, RopeScaling
 FORMAT, VERSION = "t2engine.profile", 1
 KEYS = (
     *("format", "version", "machine", "conditions", "models", "points", "chunk_tokens"),
-    *("energy", "steps", "training", "held_out"),
+    *("row_buckets", "energy", "steps", "training", "held_out"),
 )
 T = TypeVar("T")
 
@@ -42,18 +44,22 @@ class HardwareProfile:
     steps: Mapping[str, StepFit]  # by precision, as weights/cache
     training: TrainingFit | None
     held_out: tuple[HeldOut, ...]
+    energy: EnergyFit | None = None  # None where joules were not counted
 
     @property
     def machine(self) -> str:
-        """The processor in words, with the threads used."""
-        found, threads = self.measured.machine, self.measured.conditions["threads"]
-        return f"{found['cpu']}, {threads} threads"
+        """The GPU measured, or the processor with the threads used, in words."""
+        found, how = self.measured.machine, self.measured.conditions
+        if how.get("device", "cpu") != "cpu":
+            return str(found["gpu"])
+        return f"{found['cpu']}, {how['threads']} threads"
 
 
 def build_profile(measured: Measurements) -> HardwareProfile:
     steps = {name: fit_steps(measured, name) for name in measured.precisions()}
     training = fit_training(measured) if measured.of_kind("training") else None
-    return HardwareProfile(measured, steps, training, held_out_errors(measured, steps, training))
+    held_out = held_out_errors(measured, steps, training)
+    return HardwareProfile(measured, steps, training, held_out, fit_energy(measured))
 
 
 # ---- the file ----------------------------------------------------------------------------------
@@ -69,10 +75,12 @@ def profile_to_dict(profile: HardwareProfile) -> dict[str, Any]:
         "models": {name: asdict(config) for name, config in measured.models.items()},
         "points": [asdict(point) for point in measured.points],
         "chunk_tokens": measured.chunk_tokens,
+        "row_buckets": list(measured.row_buckets),
         "energy": dict(measured.energy),
         "steps": {name: asdict(fit) for name, fit in profile.steps.items()},
         "training": None if profile.training is None else asdict(profile.training),
         "held_out": [asdict(entry) for entry in profile.held_out],
+        "energy_fit": None if profile.energy is None else asdict(profile.energy),
     }
 
 
@@ -115,6 +123,7 @@ def profile_from_dict(document: Any) -> HardwareProfile:
         ),
         chunk_tokens=expect(document, "chunk_tokens", int),
         energy=expect(document, "energy", dict),
+        row_buckets=buckets_from(expect(document, "row_buckets", list)),
     )
     steps = {
         name: step_fit_from(f"steps.{name}", fit)
@@ -131,7 +140,17 @@ def profile_from_dict(document: Any) -> HardwareProfile:
         build(f"held_out[{i}]", HeldOut, entry)
         for i, entry in enumerate(expect(document, "held_out", list))
     )
-    return HardwareProfile(measured, steps, training, held_out)
+    energy = document.get("energy_fit")
+    if energy is not None:
+        energy = build("energy_fit", EnergyFit, energy)
+    return HardwareProfile(measured, steps, training, held_out, energy)
+
+
+def buckets_from(values: list[Any]) -> tuple[int, ...]:
+    whole = all(type(value) is int and value > 0 for value in values)
+    if not whole or values != sorted(set(values)):
+        raise ValueError(f"row_buckets must be whole numbers in rising order, got {values}")
+    return tuple(values)
 
 
 def step_fit_from(where: str, fit: Any) -> StepFit:

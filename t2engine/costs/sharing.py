@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from t2engine.costs.measurements import Measurement
 from t2engine.costs.profile import HardwareProfile
 from t2engine.costs.step_time import step_seconds
-from t2engine.costs.steps import tabulate
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def pair_of(profile: HardwareProfile, shared: Measurement, unshared: Measurement
     measured, points = profile.measured, (shared, unshared)
     models, steps = [measured.model_of(p) for p in points], [p.step for p in points]
     rates = profile.steps[shared.shape["precision"]].rates
-    predicted = step_seconds(rates, tabulate(models, steps, measured.chunk_tokens))
+    predicted = step_seconds(rates, measured.tabulate(models, steps))
     names = ("model", "precision", "num_samples", "prefix_len", "suffix_len")
     return SharingPair(
         **{name: shared.shape[name] for name in names},

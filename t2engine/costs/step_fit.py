@@ -24,9 +24,9 @@ from t2engine.costs.fitting import (
     fit_with_errors,
     half_widths,
 )
-from t2engine.costs.measurements import Measurements, medians
+from t2engine.costs.measurements import Measurement, Measurements, medians
 from t2engine.costs.step_time import StepRates, step_seconds
-from t2engine.costs.steps import Array, StepTable, tabulate
+from t2engine.costs.steps import Array, StepTable
 
 KINDS = ("decode", "prefill")
 EXTRAPOLATION = 0.25
@@ -96,6 +96,11 @@ def quantities(table: StepTable) -> dict[str, Array]:
     return {name: x[:, 0] if x.ndim == 2 else x for name, x in columns.items()}
 
 
+def step_table(raw: Measurements, points: Sequence[Measurement]) -> StepTable:
+    models, steps = [raw.model_of(p) for p in points], [p.step for p in points]
+    return raw.tabulate(models, steps)
+
+
 def fit_steps(raw: Measurements, precision: str) -> StepFit:
     """Fit to the points of one precision that are not held out.
 
@@ -110,7 +115,7 @@ def fit_steps(raw: Measurements, precision: str) -> StepFit:
         raise ValueError(
             f"a fit needs at least 12 steps of {precision} that are not held out, got {len(points)}"
         )
-    table = tabulate([raw.model_of(p) for p in points], [p.step for p in points], raw.chunk_tokens)
+    table = step_table(raw, points)
     start, probed = first_guess(raw, precision)
     freedom = np.array([PROBED if f.name in probed else GUESSED for f in fields(StepRates)])
 

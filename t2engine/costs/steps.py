@@ -6,6 +6,9 @@
 A step is some products, each with its rows, FLOPs and the bytes of its weight; attention of three
 kinds, each with its FLOPs and the bytes of the keys it moves; and counts of what else there is.
 
+A device runs a decode step at the next of its numbers of rows (row_buckets); the rows that pad it
+are rows in all but attention.
+
 Shapes: S steps; C products of a step, padded with zero counts.
 Units:  FLOPs (two a multiply-add) and bytes, of the whole step.
 Raises: ValueError when a step has no row, no prompt, or more prompts than samples.
@@ -114,11 +117,17 @@ class StepTable:
 
 
 def tabulate(
-    models: Sequence[tuple[ModelConfig, Precision]], steps: Sequence[Step], chunk_tokens: int
+    models: Sequence[tuple[ModelConfig, Precision]],
+    steps: Sequence[Step],
+    chunk_tokens: int,
+    row_buckets: tuple[int, ...] = (),
 ) -> StepTable:
-    """A model and a step for each row of the table."""
+    """A model and a step for each row of the table.
+
+    row_buckets: numbers of rows in rising order; none where steps are not padded.
+    """
     rows = [
-        decode_row(*model, step)
+        decode_row(*model, step, row_buckets)
         if isinstance(step, DecodeStep)
         else prefill_row(*model, step, chunk_tokens)
         for model, step in zip(models, steps, strict=True)
@@ -136,17 +145,23 @@ def tabulate(
     return StepTable(*products, **columns)
 
 
+def padded(num_rows: float, row_buckets: tuple[int, ...]) -> float:
+    """Rows of the step that serves so many; as they are beyond the largest bucket."""
+    return next((size for size in row_buckets if size >= num_rows), num_rows)
+
+
 def decode_row(
-    config: ModelConfig, precision: Precision, step: DecodeStep
+    config: ModelConfig, precision: Precision, step: DecodeStep, row_buckets: tuple[int, ...]
 ) -> tuple[Calls, dict[str, float]]:
     n, prompts = step.num_samples, step.num_prompts
+    rows = padded(n, row_buckets)
     products = metering.layer_products(config)
-    calls: Calls = [(product, n, product.count) for product in products]
-    calls.append((metering.head_product(config), n, 1))
+    calls: Calls = [(product, rows, product.count) for product in products]
+    calls.append((metering.head_product(config), rows, 1))
     pair_flops = metering.attention_flops(config, 1)
     token_bytes = metering.key_value_bytes(config, 1, precision)
     return calls, {
-        **other_work(config, n, passes=1, num_logits=n),
+        **other_work(config, rows, passes=1, num_logits=rows),
         "prefix_flops": pair_flops * n * step.prefix_len,
         "prefix_bytes": token_bytes * prompts * step.prefix_len,
         "prefix_queries": n / prompts * config.num_heads / config.num_kv_heads,

@@ -17,9 +17,9 @@ SAMPLES, TOKENS = 256, 16
 PROMPT = "12+7="
 
 
-def sample_task(threads: int) -> Callable[[], float]:
+def sample_task(threads: int, device: str = "cpu") -> Callable[[], float]:
     """A visit: seconds of one sample."""
-    llm = LLM(device="cpu", threads=threads, max_num_seqs=SAMPLES)
+    llm = LLM(device=device, threads=threads, max_num_seqs=SAMPLES)
     params = SamplingParams(n=SAMPLES, max_tokens=TOKENS, seed=0, ignore_eos=True)
 
     def visit() -> float:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +39,8 @@ MOST_TOGETHER = 16
 SHORT_SECONDS = 0.02  # a step shorter than this is run once unmeasured, its model being cold
 CODE_SCALE = 1 / 64  # of int8 vectors, so that they spread as the others
 FILL_ELEMENTS = 1 << 22
+
+Window = AbstractContextManager[Any]
 
 
 def random_model(config: ModelConfig, precision: Precision, threads: int) -> NativeRuntime:
@@ -95,6 +99,22 @@ class NativeSteps:
             if isinstance(step, PrefillStep):
                 return self.prefill(step)
             return self.decode(step)
+
+    def repeat(self, step: Step, seconds: float, window: Window) -> int:
+        """Such steps for so long at least, and nothing else, in the window; how many."""
+        expected = self.seconds(step)
+        count, stage = 0, self.stages[step]
+        together = max(1, min(MOST_TOGETHER, math.ceil(TOGETHER_SECONDS / expected)))
+        with one_torch_thread(), torch.inference_mode(), window:
+            began = time.perf_counter()
+            while time.perf_counter() - began < seconds:
+                if isinstance(step, PrefillStep):
+                    self.prefill(step)
+                    count += 1
+                else:
+                    self.run(stage, step, together)
+                    count += together
+        return count
 
     def decode(self, step: DecodeStep) -> float:
         """The mean over a few that run in one go; short steps once unmeasured before."""

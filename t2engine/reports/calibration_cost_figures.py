@@ -17,7 +17,7 @@ from t2engine.costs.measurements import parse_precision
 from t2engine.costs.profile import HardwareProfile
 from t2engine.costs.sharing import SharingPair
 from t2engine.costs.step_fit import Interval
-from t2engine.costs.steps import DecodeStep, tabulate
+from t2engine.costs.steps import DecodeStep
 from t2engine.reports.calibration_findings import Findings
 from t2engine.reports.figure_style import (
     BLUE,
@@ -77,7 +77,7 @@ def predicted_steps(
     ]
     measured = profile.measured
     model = measured.models[subject.model], parse_precision(subject.precision)
-    table = tabulate([model] * len(steps), steps, measured.chunk_tokens)
+    table = measured.tabulate([model] * len(steps), steps)
     return profile.steps[subject.precision].interval(table)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from t2engine.costs.evaluation import HeldOut
 from t2engine.costs.measurements import Measurement
-from t2engine.costs.steps import tabulate
 from t2engine.reports.calibration_findings import KINDS, Findings
 from t2engine.reports.figure_style import (
     BLACK,
@@ -48,7 +47,7 @@ def intensities(found: Findings, points: list[Measurement]) -> tuple[Any, Any]:
     """FLOPs a byte, and FLOPs a second."""
     measured = found.profile.measured
     models, steps = [measured.model_of(p) for p in points], [p.step for p in points]
-    table = tabulate(models, steps, measured.chunk_tokens)
+    table = measured.tabulate(models, steps)
     seconds = np.array([point.median for point in points])
     return table.flops / table.bytes, table.flops / seconds
 

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks/gpu_run.sh"
-STAGES = ["build", "test", "sanitize", "anchors", "kernels", "attention", "decode", "table"]
+STAGES = (
+    *("build", "test", "sanitize", "anchors", "kernels", "attention", "decode"),
+    *("calibrate", "table"),
+)
 
 
 def run(*arguments, **environment):
@@ -28,7 +31,7 @@ def test_it_parses():
 
 def test_every_stage_has_its_function():
     text = SCRIPT.read_text()
-    assert re.search(r'^STAGES="(.*)"$', text, re.M).group(1).split() == STAGES
+    assert re.search(r'^STAGES="(.*)"$', text, re.M).group(1).split() == list(STAGES)
     assert set(re.findall(r"^stage_(\w+)\(\)", text, re.M)) == set(STAGES)
 
 
@@ -107,6 +110,19 @@ def test_a_broken_device_is_a_new_process_and_a_failed_stage_does_not_end_the_ot
         assert limit - 10 < int(re.search(r"--seconds (\d+) --quick", line).group(1)) <= limit
     assert done.returncode == 1
     assert done.stderr.endswith("gpu_run.sh: failed: kernels\n")
+
+
+def test_a_profile_is_made_late_and_once(copy, tmp_path):
+    for order in re.findall(r"gpu_run\.sh (.*table)$", SCRIPT.read_text(), re.M):
+        assert order.split()[-2:] == ["calibrate", "table"]
+    _, calls = copy("calibrate")
+    [line] = [line for line in calls if "calibrate" in line]
+    profile = tmp_path / "out/profile.json"
+    assert line.endswith(f"calibrate --device cuda --quick --force --out {profile}")
+    profile.write_text("{}")
+    done, again = copy("calibrate")
+    assert done.returncode == 0
+    assert sum("calibrate" in line for line in again) == 1
 
 
 def test_quick_leaves_out_tests_that_need_no_gpu(copy):
