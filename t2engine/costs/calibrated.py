@@ -8,7 +8,7 @@ prompts, or of one. The first token of a sample comes from its prompt's logits. 
 may be priced on different machines. A model of N parameters is a rung of costs.ladder; between
 rungs, and between the k of a grid, prices are interpolated in logarithms.
 
-Units:  the price's: seconds, or money at an hourly price.
+Units:  the tariffs': seconds, money or joules.
 Shapes: every argument broadcasts; M rungs, K values of k.
 Raises: ValueError where a profile lacks what is asked, or a number is not above 0.
 """
@@ -26,12 +26,12 @@ from t2engine.costs.ladder import ladder
 from t2engine.costs.predictions import NODES, MachineCosts
 from t2engine.costs.step_time import step_seconds
 from t2engine.costs.steps import DecodeStep, PrefillStep, Step
+from t2engine.costs.tariff import BY_THE_SECOND, Tariff
 from t2engine.costs.training_time import tabulate_training, training_seconds
 from t2engine.schema import ModelConfig
 
 Array = NDArray[np.float64]
 
-SECONDS_OF_HOUR = 3600.0
 K_GRID = np.concatenate([np.logspace(0, 4, 25), np.logspace(4.5, 9, 10)])
 FLATTEST = 1e-12  # rise of ln price between two k of the grid
 RUNGS_OF_FACTOR = 1.15  # rungs of the ladder that are nearer than this factor in N are left out
@@ -47,16 +47,13 @@ class Training:
 
 @dataclass(frozen=True)
 class CalibratedCost:
-    """serving, training: machines, each with the precision and vocabulary its models have.
-
-    usd_per_hour: of the serving machine, and of the training machine where that differs; None
-    prices in seconds.
-    """
+    """serving, training: machines, each with the precision and vocabulary its models have, and
+    what each charges, in one unit."""
 
     serving: MachineCosts
     training: MachineCosts
-    usd_per_hour: float | None = None
-    training_usd_per_hour: float | None = None
+    serving_tariff: Tariff = BY_THE_SECOND
+    training_tariff: Tariff = BY_THE_SECOND
     max_num_seqs: int = 256
     recipe: Training = Training()
     tables: dict[Demand, tuple[Array, Array, Array]] = field(default_factory=dict, repr=False)
@@ -64,10 +61,9 @@ class CalibratedCost:
     def __post_init__(self) -> None:
         if self.max_num_seqs < 1:
             raise ValueError(f"max_num_seqs must be at least 1, got {self.max_num_seqs}")
-        for name in ("usd_per_hour", "training_usd_per_hour"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        units = self.serving_tariff.unit, self.training_tariff.unit
+        if len(set(units)) > 1:
+            raise ValueError(f"both tariffs must be in one unit, got {units[0]} and {units[1]}")
         if self.training.profile.training is None:
             raise ValueError(
                 f"the profile of {self.training.profile.machine} has no training steps; "
@@ -76,18 +72,7 @@ class CalibratedCost:
 
     @property
     def unit(self) -> str:
-        return "seconds" if self.usd_per_hour is None else "usd"
-
-    @property
-    def serving_price(self) -> float:
-        """Of a second."""
-        return 1.0 if self.usd_per_hour is None else self.usd_per_hour / SECONDS_OF_HOUR
-
-    @property
-    def training_price(self) -> float:
-        if self.usd_per_hour is None:
-            return 1.0
-        return (self.training_usd_per_hour or self.usd_per_hour) / SECONDS_OF_HOUR
+        return self.serving_tariff.unit
 
     # ---- the planner's interface --------------------------------------------------------------
 
@@ -127,8 +112,10 @@ class CalibratedCost:
         fit = self.training.profile.training
         assert fit is not None, "checked when this was made"
         batch = (self.recipe.batch_size, self.recipe.sequence_len)
-        seconds = training_seconds(fit.rates, tabulate_training(shapes, [batch] * len(shapes)))
-        price = self.training_price * seconds / (batch[0] * batch[1])
+        table = tabulate_training(shapes, [batch] * len(shapes))
+        seconds = training_seconds(fit.rates, table)
+        price = self.training_tariff.price(seconds, table.flops, table.bytes)
+        price /= batch[0] * batch[1]
         at_N = np.log(np.asarray(N, float))
         return np.exp(interpolate_rows(log_N, np.log(price)[:, None], at_N)[..., 0])
 
@@ -136,12 +123,12 @@ class CalibratedCost:
         """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
         if demand not in self.tables:
             log_N, shapes = sparse_ladder(self.serving.vocab_size)
-            seconds = np.array([self.seconds_of(config, K_GRID, demand) for config in shapes])
-            rising = np.maximum.accumulate(seconds, axis=1)
-            self.tables[demand] = log_N, np.log(K_GRID), np.log(self.serving_price * rising)
+            prices = np.array([self.price_of(config, K_GRID, demand) for config in shapes])
+            rising = np.maximum.accumulate(prices, axis=1)
+            self.tables[demand] = log_N, np.log(K_GRID), np.log(rising)
         return self.tables[demand]
 
-    def seconds_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
+    def price_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
         """Of the whole demand with k samples a question [K]."""
         questions = demand.questions
         samples = questions * k
@@ -156,19 +143,21 @@ class CalibratedCost:
             for length in lengths.tolist()
             for n, p in zip(rows.tolist(), prompts.tolist(), strict=True)
         ]
-        of_steps = self.step_seconds_of(config, shapes).reshape(NODES, len(k))
+        of_steps = self.step_prices(config, shapes).reshape(NODES, len(k))
         decoding = samples * steps / rows * (weights / 2 @ of_steps)
-        first = self.step_seconds_of(config, [PrefillStep(math.ceil(prefix))])[0]
-        return questions * first + decoding + samples * self.serving.sample_seconds
+        first = self.step_prices(config, [PrefillStep(math.ceil(prefix))])[0]
+        host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
+        return questions * first + decoding + samples * host
 
-    def step_seconds_of(self, config: ModelConfig, steps: list[Step]) -> Array:
+    def step_prices(self, config: ModelConfig, steps: list[Step]) -> Array:
         costs = self.serving
         once = list(dict.fromkeys(steps))  # beyond max_num_seqs samples a question, all are one
         models = [(config, costs.precision)] * len(once)
         table = costs.profile.measured.tabulate(models, once)
         seconds = step_seconds(costs.fit.rates, table)
         place = {step: i for i, step in enumerate(once)}
-        return seconds[[place[step] for step in steps]]
+        prices = self.serving_tariff.price(seconds, table.flops, table.bytes)
+        return prices[[place[step] for step in steps]]
 
 
 def pick(values: Array, index: NDArray[np.int64]) -> Array:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from t2engine.costs.calibrated import CalibratedCost, Training
+from t2engine.costs.energy_fit import EnergyFit
 from t2engine.costs.formula import Demand
 from t2engine.costs.ladder import ladder
 from t2engine.costs.predictions import MachineCosts
 from t2engine.costs.profile import build_profile
+from t2engine.costs.tariff import Tariff, joules_tariff, usd_tariff
 from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_shipped_observations
 from t2engine.laws.selection import fit_law
@@ -75,7 +79,7 @@ def test_a_sample_costs_less_in_company(cost: CalibratedCost) -> None:
 
 
 def test_money_is_seconds_at_a_price(costs: MachineCosts, cost: CalibratedCost) -> None:
-    priced = CalibratedCost(costs, costs, usd_per_hour=3.6, training_usd_per_hour=7.2)
+    priced = CalibratedCost(costs, costs, usd_tariff(3.6), usd_tariff(7.2))
     assert (cost.unit, priced.unit) == ("seconds", "usd")
     ratio = priced.serve(1e6, 8, DEMAND) / cost.serve(1e6, 8, DEMAND)
     assert float(ratio) == pytest.approx(1e-3)
@@ -97,9 +101,30 @@ def test_the_planner_takes_it(cost: CalibratedCost) -> None:
     assert report.t2.pass_at_k >= report.compute_optimal.pass_at_k - 1e-9
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("max_num_seqs", 0), ("usd_per_hour", 0.0), ("usd_per_hour", float("nan"))]
-)
-def test_impossible_prices_are_refused(costs: MachineCosts, field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{field} must be"):
-        CalibratedCost(costs, costs, **{field: value})
+def test_joules_are_what_the_counter_said(costs: MachineCosts) -> None:
+    """A planted fit: 10 W, and nothing for FLOPs and bytes, prices ten joules a second."""
+    profile = costs.profile
+    plain = CalibratedCost(costs, costs)
+    tariff = joules_tariff(replace(profile, energy=EnergyFit(10.0, 0.0, 0.0, 0.0, 0.0, 4)))
+    joules = CalibratedCost(costs, costs, tariff, tariff)
+    assert joules.unit == "joules"
+    assert joules.serve(1e6, 8, DEMAND) == pytest.approx(10 * plain.serve(1e6, 8, DEMAND))
+    estimate = costs.decode_step(1e6, 8, 100, 5)
+    assert Tariff("joules", 0.0, 2.0, 3.0).of(estimate) == pytest.approx(
+        2 * estimate.flops + 3 * estimate.bytes
+    )
+
+
+def test_joules_that_nobody_counted_are_refused(costs: MachineCosts) -> None:
+    with pytest.raises(ValueError, match=r"joules of .* are not known"):
+        joules_tariff(costs.profile)
+
+
+def test_impossible_prices_are_refused(costs: MachineCosts) -> None:
+    for price in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="usd_per_hour must be above 0"):
+            usd_tariff(price)
+    with pytest.raises(ValueError, match="max_num_seqs must be at least 1, got 0"):
+        CalibratedCost(costs, costs, max_num_seqs=0)
+    with pytest.raises(ValueError, match="in one unit, got usd and seconds"):
+        CalibratedCost(costs, costs, usd_tariff(1.0))

@@ -67,7 +67,7 @@ def test_held_out_points_are_covered_and_baselines_are_beaten() -> None:
             assert entry.median < entry.roofline / 3
             assert entry.median < entry.two_n / 3
     assert 0.85 <= np.mean(inside) < 1
-    assert 0.85 <= np.mean(visits) <= 0.97
+    assert 0.85 <= np.mean(visits) < 1  # those of another day as well
 
 
 def test_no_held_out_point_has_been_fitted(profile: HardwareProfile) -> None:
