@@ -5,9 +5,9 @@
 over the logarithms of the numbers: rho is soft_l1, spread is FLOOR_SPREAD or a point's own where
 that is more, and the second sum holds what the points do not determine near `start`.
 
-The error of a prediction is what fits make of points left out of them, as held-out points are left
-out of the whole: each fold leaves out one model shape, whole, that lies between others in size, or
-every eighth point.
+The error of a prediction is what fits make of points left out of them: each fold leaves out one
+model shape, whole, that lies between others in size, since it is models never measured that are
+asked for. (With fewer than three shapes a fold leaves out every eighth point.)
 
 Units:  spreads and errors are of natural logarithms.
 Source: Vovk et al., Algorithmic Learning in a Random World, 2005, for the conformal quantile;
@@ -29,6 +29,9 @@ from t2engine.costs.steps import Array
 FLOOR_SPREAD = 0.04  # of a point: a smooth form is no nearer than this to tiles and caches
 PROBED, GUESSED = 1.0, 2.0  # how far a number may lie from its start, in ln, at one sigma
 CONFIDENCE = 0.9
+# Of left-out errors, taken for CONFIDENCE: errors of one shape go together, so that points of a few
+# shapes say less of the next one than as many points apart would.
+QUANTILE = 0.92
 NORMAL_QUANTILE = 1.645  # of the central 90 %
 EVERY = 8  # points, of which a fold leaves out one
 EVALUATIONS = 300
@@ -118,8 +121,9 @@ def folds(shapes: Sequence[str]) -> Iterator[Indices]:
     which = np.array([names.index(shape) for shape in shapes])
     for number in range(1, len(names) - 1):
         yield np.flatnonzero(which == number)
-    for number in range(EVERY):
-        yield np.arange(number, len(shapes), EVERY)
+    if len(names) < 3:
+        for number in range(EVERY):
+            yield np.arange(number, len(shapes), EVERY)
 
 
 def half_widths(
@@ -141,9 +145,9 @@ def half_widths(
             of_visits += (error + np.log(np.median(seconds) / seconds)).tolist()
     if not of_points:
         return HalfWidths(math.inf, math.inf)
-    one_run = conformal_quantile(np.array(of_visits), CONFIDENCE)
+    one_run = conformal_quantile(np.array(of_visits), QUANTILE)
     return HalfWidths(
-        typical=conformal_quantile(np.array(of_points), CONFIDENCE),
+        typical=conformal_quantile(np.array(of_points), QUANTILE),
         one_run=math.hypot(one_run, NORMAL_QUANTILE * day_spread),
     )
 

