@@ -35,7 +35,21 @@ MOST_EXPONENT = 12.0  # of a smooth maximum: beyond it nothing changes that can 
 
 
 @dataclass(frozen=True)
-class StepRates:
+class PositiveNumbers:
+    """The numbers of a model of time: what a fit searches for, in logarithms."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < np.inf:
+                raise ValueError(f"{field.name} must be above 0 and finite, got {value}")
+
+    def vector(self) -> Array:
+        return np.array(astuple(self))
+
+
+@dataclass(frozen=True)
+class StepRates(PositiveNumbers):
     """The numbers of the model. All positive; see the module for their meaning and units."""
 
     product_flops_per_second: float
@@ -64,15 +78,6 @@ class StepRates:
     segment_seconds: float
     feature_seconds: float
     logit_seconds: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 < value < np.inf:
-                raise ValueError(f"{field.name} must be above 0 and finite, got {value}")
-
-    def vector(self) -> Array:
-        return np.array(astuple(self))
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,19 @@ Units:  seconds; FLOPs and bytes per second; FLOPs and bytes are metering's.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from t2engine import metering
+from t2engine.costs.step_time import PositiveNumbers
 from t2engine.costs.steps import Array
 from t2engine.schema import ModelConfig
 
 
 @dataclass(frozen=True)
-class TrainingRates:
+class TrainingRates(PositiveNumbers):
     """The numbers of the model. All positive."""
 
     flops_per_second: float
@@ -35,15 +36,6 @@ class TrainingRates:
     feature_seconds: float
     logit_seconds: float
     score_seconds: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 < value < np.inf:
-                raise ValueError(f"{field.name} must be above 0 and finite, got {value}")
-
-    def vector(self) -> Array:
-        return np.array(astuple(self))
 
 
 @dataclass(frozen=True)
