@@ -1,0 +1,198 @@
+"""The counts law: ability sets how success is spread over questions, fitted to counts directly.
+
+    l(N, D) = A / N^alpha + B / D^beta              latent loss, in log-odds
+    s = 1 / (1 + exp(l - top)),   mu = ceiling s,   nu = spread s^kappa
+    p_i ~ Beta(mu nu, (1 - mu) nu),   pass@k = 1 - B(a, b + k) / B(a, b)
+
+The Beta link of Approach 2 in one stage: the loss is latent, found by the likelihood of num_correct
+of num_samples itself, and needs no task NLL. ln nu is linear in ln s, not in the loss: the two are
+the same where success is rare, and with kappa >= -1 both a and mu rise with ability, which makes
+pass@k monotone in N, D and k everywhere.
+
+How much a checkpoint counts. Real checkpoints differ from any law of N and D by more than sampling
+does. That difference is taken to be as large on the scale that is planned with, pass@k over
+SAMPLES_OF_INTEREST, at every checkpoint: `discrepancy`. With v_m the sampling variance of
+checkpoint m's own pass@k (mean over these k), its log-likelihood has the weight
+v_m / (v_m + discrepancy^2), and discrepancy is such that the weighted deviances sum to their degrees
+of freedom, 2 M - 8. Data that follow the law get discrepancy 0 and plain maximum likelihood.
+
+Units:  N parameters, D training tokens, k samples per question.
+Shapes: predictions broadcast.
+Raises: ValueError for fewer than 9 checkpoints, 3 different N or D, one model, no success or no
+        failure at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from t2engine.laws.chinchilla import ChinchillaLaw
+from t2engine.laws.counts_likelihood import (
+    MEAN_MARGIN,
+    NAMES,
+    CountsLikelihood,
+    counts_likelihood,
+    counts_parameters,
+)
+from t2engine.laws.evidence import Evidence
+from t2engine.laws.fitting import Fit, best_of, minimise_batch, random_starts
+from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
+from t2engine.laws.law import FitReport, check_checkpoints, report_of
+
+SAMPLES_OF_INTEREST = np.unique(np.round(10 ** (np.arange(13) / 4)))  # 1, 2, 3, 6, ... 1000
+NUM_STARTS = 12
+REWEIGHTINGS = 20
+SETTLED = 1e-3  # relative change of the discrepancy
+
+
+@dataclass(frozen=True)
+class CountsLaw:
+    training: ChinchillaLaw  # the latent loss: E is 0, its unit log-odds
+    top: float
+    ceiling: float
+    spread: float
+    kappa: float
+    discrepancy: float = 0.0
+    covariance: tuple[tuple[float, ...], ...] = ()  # of `vector`; empty if not estimated
+    fit: FitReport | None = None
+
+    name = "counts"
+
+    @property
+    def vector(self) -> Array:
+        """Parameters as they are fitted: top, ln A, alpha, ln B, beta, ln ceiling, ln spread, kappa."""
+        loss = self.training
+        logs = np.log([loss.A, loss.B, self.ceiling, self.spread])
+        return np.array(
+            [self.top, logs[0], loss.alpha, logs[1], loss.beta, logs[2], logs[3], self.kappa]
+        )
+
+    def link(self, loss: ArrayLike) -> tuple[Array, Array]:
+        """a and b of the Beta distribution of p at a latent loss."""
+        log_s = -np.logaddexp(0.0, np.asarray(loss, float) - self.top)
+        mean = np.minimum(self.ceiling * np.exp(log_s), 1 - MEAN_MARGIN)
+        concentration = self.spread * np.exp(self.kappa * log_s)
+        tiny = np.finfo(float).tiny
+        return np.maximum(mean * concentration, tiny), np.maximum((1 - mean) * concentration, tiny)
+
+    def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
+        return np.asarray(-np.expm1(-self.merit(N, D, k)), float)
+
+    def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
+        a, b = self.link(self.training.loss(N, D))
+        return -log_beta_ratio(a, b, k)
+
+
+def law_of(vector: Array) -> CountsLaw:
+    top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa = map(float, vector)
+    training = ChinchillaLaw(0.0, float(np.exp(log_A)), alpha, float(np.exp(log_B)), beta)
+    return CountsLaw(training, top, float(np.exp(log_ceiling)), float(np.exp(log_spread)), kappa)
+
+
+def check_evidence(evidence: Evidence) -> None:
+    check_checkpoints("the counts law", evidence.N, evidence.D, least=len(NAMES) + 1)
+    for table, missing, all_of_them in (
+        (evidence.successes, "success", "wrong"),
+        (evidence.failures, "failure", "right"),
+    ):
+        if not table.count.size:
+            raise ValueError(
+                f"{evidence.source}: the counts law needs at least one {missing}, every sample is "
+                f"{all_of_them}; use questions that some checkpoint answers sometimes"
+            )
+
+
+def fit_counts(evidence: Evidence, *, num_starts: int = NUM_STARTS, seed: int = 0) -> CountsLaw:
+    check_evidence(evidence)
+    likelihood, parameters = counts_likelihood(evidence), counts_parameters(evidence)
+    variance = sampling_variance(likelihood)
+    M = evidence.N.size
+    weight, discrepancy, settled = np.ones(M), 0.0, False
+    starts = random_starts(parameters, num_starts, seed)
+    batch = minimise_batch(likelihood, parameters, starts, weights=weight)
+    for _ in range(REWEIGHTINGS):
+        best = batch.values[np.argmin(batch.objective)]
+        found = _discrepancy(likelihood, best, variance)
+        settled = abs(found - discrepancy) <= SETTLED * found
+        if settled:
+            break
+        discrepancy = found
+        weight = variance / (variance + discrepancy**2)
+        batch = minimise_batch(likelihood, parameters, best[None], weights=weight)
+    again = np.concatenate([batch.values[:1], starts])
+    fit = best_of(minimise_batch(likelihood, parameters, again, weights=weight), parameters)
+    fit = replace(
+        fit,
+        converged=fit.converged and settled,
+        bounds_hit=tuple(x for x in fit.bounds_hit if x != "ceiling" or fit.values[5] < 0),
+    )
+    return _law(likelihood, fit, weight, discrepancy)
+
+
+def _law(
+    likelihood: CountsLikelihood, fit: Fit, weight: Array, discrepancy: float
+) -> CountsLaw:
+    theta = np.array(fit.values)
+    _, _, hessian = likelihood(theta[None], weight[None])
+    turn = likelihood.uncentring()
+    covariance = turn @ np.linalg.pinv(hessian[0], hermitian=True) @ turn.T
+    law = law_of(turn @ theta)
+    evidence = likelihood.evidence
+    deviance = likelihood.deviance(likelihood.link(theta[None])[0])[0]
+    report = report_of(
+        fit,
+        rmse=discrepancy,
+        num_points=int(evidence.num_questions.sum()),
+        N=evidence.N,
+        D=evidence.D,
+        k=SAMPLES_OF_INTEREST,
+    )
+    del deviance
+    return replace(
+        law,
+        discrepancy=discrepancy,
+        covariance=tuple(map(tuple, covariance.tolist())),
+        fit=report,
+    )
+
+
+def sampling_variance(likelihood: CountsLikelihood) -> Array:
+    """Of every checkpoint's own pass@k, the mean over SAMPLES_OF_INTEREST, [M]."""
+    a, b = likelihood.evidence.own.T
+    shape = np.log(np.stack([a / (a + b), a + b]))[None]
+    _, _, information = likelihood.deviance(shape)
+    information = np.moveaxis(information[0], -1, 0)  # [M, 2, 2]
+    information += 1e-9 * np.trace(information, axis1=1, axis2=2)[:, None, None] * np.eye(2)
+    slopes = pass_slopes(a, b)  # [M, K, 2]
+    spread = np.einsum("mki,mij,mkj->mk", slopes, np.linalg.inv(information), slopes)
+    return np.asarray(spread.mean(axis=1), float)
+
+
+def pass_slopes(a: Array, b: Array) -> Array:
+    """Of pass@k over (ln mu, ln nu) at SAMPLES_OF_INTEREST, [M, K, 2]."""
+    a, b, k = a[:, None], b[:, None], SAMPLES_OF_INTEREST
+    fail = np.exp(log_beta_ratio(a, b, k))
+    both = digamma_difference(a + b, k)
+    by_a, by_b = fail * both, fail * (both - digamma_difference(b, k))
+    return np.stack([a * (by_a - by_b), a * by_a + b * by_b], axis=-1)
+
+
+def _discrepancy(likelihood: CountsLikelihood, theta: Array, variance: Array) -> float:
+    """The one at which weighted deviances sum to 2 M - 8; 0 where they already sum to less."""
+    shape, _ = likelihood.link(theta[None])
+    twice = 2 * likelihood.deviance(shape)[0][0]
+    wanted = max(2 * twice.size - len(NAMES), 1)
+
+    def excess(square: float) -> float:
+        return float((twice * variance / (variance + square)).sum()) - wanted
+
+    if excess(0.0) <= 0:
+        return 0.0
+    low, high = 1e-12, 1.0
+    for _ in range(100):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return float(np.sqrt(high))
