@@ -55,6 +55,7 @@ class CountsLaw:
     ceiling: float
     spread: float
     kappa: float
+    bend: float = 1.0
     discrepancy: float = 0.0
     covariance: tuple[tuple[float, ...], ...] = ()  # of `vector`; empty if not estimated
     fit: FitReport | None = None
@@ -64,15 +65,18 @@ class CountsLaw:
     @property
     def vector(self) -> Array:
         """Parameters as they are fitted: top, ln A, alpha, ln B, beta, ln ceiling, ln spread, kappa."""
-        loss = self.training
-        logs = np.log([loss.A, loss.B, self.ceiling, self.spread])
+        r, loss = self.bend, self.training
+        log_A, log_B, log_ceiling, log_spread = np.log(
+            [loss.A, loss.B, self.ceiling, self.spread]
+        )
         return np.array(
-            [self.top, logs[0], loss.alpha, logs[1], loss.beta, logs[2], logs[3], self.kappa]
+            [self.top, log_A / r, loss.alpha / r, log_B / r, loss.beta / r]
+            + [log_ceiling, log_spread, self.kappa, np.log(r)]
         )
 
     def link(self, loss: ArrayLike) -> tuple[Array, Array]:
         """a and b of the Beta distribution of p at a latent loss."""
-        log_s = -np.logaddexp(0.0, np.asarray(loss, float) - self.top)
+        log_s = -np.logaddexp(0.0, np.asarray(loss, float) ** (1 / self.bend) - self.top)
         mean = np.minimum(self.ceiling * np.exp(log_s), 1 - MEAN_MARGIN)
         concentration = self.spread * np.exp(self.kappa * log_s)
         tiny = np.finfo(float).tiny
@@ -87,9 +91,14 @@ class CountsLaw:
 
 
 def law_of(vector: Array) -> CountsLaw:
-    top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa = map(float, vector)
-    training = ChinchillaLaw(0.0, float(np.exp(log_A)), alpha, float(np.exp(log_B)), beta)
-    return CountsLaw(training, top, float(np.exp(log_ceiling)), float(np.exp(log_spread)), kappa)
+    top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa, log_bend = map(float, vector)
+    bend = float(np.exp(log_bend))
+    training = ChinchillaLaw(
+        0.0, float(np.exp(bend * log_A)), bend * alpha, float(np.exp(bend * log_B)), bend * beta
+    )
+    return CountsLaw(
+        training, top, float(np.exp(log_ceiling)), float(np.exp(log_spread)), kappa, bend
+    )
 
 
 def check_evidence(evidence: Evidence) -> None:

@@ -25,7 +25,7 @@ from t2engine.laws.gamma import (
     trigamma_difference,
 )
 
-NAMES = ("top", "A", "alpha", "B", "beta", "ceiling", "spread", "kappa")
+NAMES = ("top", "A", "alpha", "B", "beta", "ceiling", "spread", "kappa", "bend")
 LOGARITHMS = ("A", "B", "ceiling", "spread")  # fitted as logarithms
 FAINTEST = -60.0  # ln s below this is a chance of exp(-60): nothing depends on it
 MEAN_MARGIN = 1e-12  # mu stays this far below 1
@@ -36,6 +36,7 @@ MEAN_MARGIN = 1e-12  # mu stays this far below 1
 EXPONENT_PRIOR = (float(np.log(0.35)), 0.5)
 CEILING_PRIOR = (0.0, 2.0)
 KAPPA_PRIOR = (0.0, 1.0)
+BEND_PRIOR = (0.0, 0.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +70,34 @@ class CountsLikelihood:
 
     def link(self, theta: Array) -> tuple[Array, Array]:
         """ln mu and ln nu, [S, 2, M], and their slopes over theta, [S, 2, M, P]."""
-        top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa = theta.T[:, :, None]
-        by_N = np.exp(log_A - alpha * self.log_N)  # [S, M]
-        by_D = np.exp(log_B - beta * self.log_D)
-        eta = top - by_N - by_D
-        log_s = -np.logaddexp(0.0, -eta)
+        top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa, log_bend = theta.T[:, :, None]
+        bend = np.exp(log_bend)
+        by_N, by_D = log_A - alpha * self.log_N, log_B - beta * self.log_D  # [S, M], logarithms
+        log_loss = np.logaddexp(bend * by_N, bend * by_D) / bend
+        share = np.exp(bend * (by_N - log_loss))  # of the loss that is N's
+        loss = np.exp(log_loss)
+        log_s = -np.logaddexp(0.0, loss - top)
         slope = np.where(log_s > FAINTEST, -np.expm1(log_s), 0.0)  # of ln s over eta
         log_s = np.maximum(log_s, FAINTEST)
         log_mu = np.minimum(log_ceiling + log_s, np.log1p(-MEAN_MARGIN))
         one, none = np.ones_like(slope), np.zeros_like(slope)
+        fall = -slope * loss
         by_eta = np.stack(
-            [slope, -slope * by_N, slope * by_N * self.log_N, -slope * by_D, slope * by_D * self.log_D],
+            [
+                slope,
+                fall * share,
+                -fall * share * self.log_N,
+                fall * (1 - share),
+                -fall * (1 - share) * self.log_D,
+            ],
             axis=-1,
         )
-        mu_slopes = np.concatenate([by_eta, np.stack([one, none, none], axis=-1)], axis=-1)
+        by_bend = fall * (share * by_N + (1 - share) * by_D - log_loss)
+        mu_slopes = np.concatenate(
+            [by_eta, np.stack([one, none, none, by_bend], axis=-1)], axis=-1
+        )
         nu_slopes = np.concatenate(
-            [kappa[..., None] * by_eta, np.stack([none, one, log_s], axis=-1)], axis=-1
+            [kappa[..., None] * by_eta, np.stack([none, one, log_s, kappa * by_bend], axis=-1)], axis=-1
         )
         return (
             np.stack([log_mu, log_spread + kappa * log_s], axis=1),
@@ -133,6 +146,7 @@ def counts_parameters(evidence: Evidence) -> tuple[Parameter, ...]:
         Parameter("ceiling", -14.0, 0.0, -2.0, 0.0),
         Parameter("spread", -9.0, 18.0, spread - 1.0, spread + 1.0),
         Parameter("kappa", -1.0, 3.0, -0.8, 0.5),
+        Parameter("bend", -0.7, 2.5, 0.0, 1.0),
     )
 
 
@@ -163,7 +177,7 @@ def _prior(theta: Array) -> tuple[Array, Array, Array]:
         value += gap**2 / 2
         slope[:, at] = gap / (deviation * theta[:, at])
         curvature[:, at] = 1 / (deviation * theta[:, at]) ** 2
-    for at, (mean, deviation) in ((5, CEILING_PRIOR), (7, KAPPA_PRIOR)):
+    for at, (mean, deviation) in ((5, CEILING_PRIOR), (7, KAPPA_PRIOR), (8, BEND_PRIOR)):
         value += ((theta[:, at] - mean) / deviation) ** 2 / 2
         slope[:, at] = (theta[:, at] - mean) / deviation**2
         curvature[:, at] = 1 / deviation**2
