@@ -125,9 +125,10 @@ class CountsLikelihood:
         return deviance, slope, _non_negative(curvature)
 
 
-def counts_likelihood(evidence: Evidence) -> CountsLikelihood:
+def counts_likelihood(evidence: Evidence, centred_on: Evidence | None = None) -> CountsLikelihood:
     log_N, log_D = np.log(evidence.N), np.log(evidence.D)
-    centres = float(log_N.mean()), float(log_D.mean())
+    middle = centred_on or evidence
+    centres = float(np.log(middle.N).mean()), float(np.log(middle.D).mean())
     return CountsLikelihood(evidence, log_N - centres[0], log_D - centres[1], centres)
 
 

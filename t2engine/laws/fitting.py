@@ -126,6 +126,7 @@ def minimise_batch(
     starts: Array,
     *,
     weights: Array | None = None,
+    slope_tolerance: float = SLOPE_TOLERANCE,
 ) -> Batch:
     box = np.array([p.low for p in parameters]), np.array([p.high for p in parameters])
     theta = np.clip(np.asarray(starts, float), *box)
@@ -138,7 +139,7 @@ def minimise_batch(
     for _ in range(MAX_STEPS):
         here = state.at(active)
         slope, stalled = _slope(here, box), here.damping > DAMPING_LIMIT
-        done = (slope <= SLOPE_TOLERANCE) | (stalled & (slope <= STALLED_TOLERANCE))
+        done = (slope <= slope_tolerance) | (stalled & (slope <= STALLED_TOLERANCE))
         done |= here.objective <= weight[active].sum(axis=1) * EXACT_RESIDUAL**2 / 2
         converged[active[done]] = True
         going = ~done & ~stalled
