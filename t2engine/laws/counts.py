@@ -1,25 +1,26 @@
 """The counts law: ability sets how success is spread over questions, fitted to counts directly.
 
-    l(N, D) = A / N^alpha + B / D^beta              latent loss, in log-odds
-    s = 1 / (1 + exp(l - top)),   mu = ceiling s,   nu = spread s^kappa
+    loss(N, D) = A / N^alpha + B / D^beta           latent, without unit and without constant
+    eta = top - loss^(1 / bend),   s = 1 / (1 + exp(-eta))
+    mu = ceiling s,   nu = spread s^kappa
     p_i ~ Beta(mu nu, (1 - mu) nu),   pass@k = 1 - B(a, b + k) / B(a, b)
 
 The Beta link of Approach 2 in one stage: the loss is latent, found by the likelihood of num_correct
-of num_samples itself, and needs no task NLL. ln nu is linear in ln s, not in the loss: the two are
-the same where success is rare, and with kappa >= -1 both a and mu rise with ability, which makes
-pass@k monotone in N, D and k everywhere.
+of num_samples itself, and needs no task NLL. Two things differ from Approach 2. `bend` lies between
+a sum (1: what N and D each cost in log-odds adds up) and a bottleneck (large: only the worse of the
+two counts). ln nu is linear in ln s and not in the loss: the same where success is rare, and with
+kappa >= -1 both mu and a = mu nu rise with ability, so pass@k is monotone in N, D and k everywhere.
 
 How much a checkpoint counts. Real checkpoints differ from any law of N and D by more than sampling
 does. That difference is taken to be as large on the scale that is planned with, pass@k over
 SAMPLES_OF_INTEREST, at every checkpoint: `discrepancy`. With v_m the sampling variance of
 checkpoint m's own pass@k (mean over these k), its log-likelihood has the weight
-v_m / (v_m + discrepancy^2), and discrepancy is such that the weighted deviances sum to their degrees
-of freedom, 2 M - 8. Data that follow the law get discrepancy 0 and plain maximum likelihood.
+v_m / (v_m + discrepancy^2), and discrepancy is such that the weighted deviances sum to their
+degrees of freedom, 2 M - 9. Data that follow the law get discrepancy 0: maximum likelihood.
 
 Units:  N parameters, D training tokens, k samples per question.
-Shapes: predictions broadcast.
-Raises: ValueError for fewer than 9 checkpoints, 3 different N or D, one model, no success or no
-        failure at all.
+Shapes: M checkpoints; predictions broadcast.
+Raises: ValueError for fewer than 10 checkpoints, 3 different N or D, no success or no failure.
 """
 
 from __future__ import annotations
@@ -39,45 +40,42 @@ from t2engine.laws.counts_likelihood import (
     counts_parameters,
 )
 from t2engine.laws.evidence import Evidence
-from t2engine.laws.fitting import Fit, Parameter, best_of, minimise_batch, random_starts
+from t2engine.laws.fitting import Batch, Fit, Parameter, best_of, minimise_batch, random_starts
 from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
 from t2engine.laws.law import FitReport, check_checkpoints, report_of
 
 SAMPLES_OF_INTEREST = np.unique(np.round(10 ** (np.arange(13) / 4)))  # 1, 2, 3, 6, ... 1000
 NUM_STARTS = 24
-import time
-DEBUG=False
 SCREENED, SCREENED_STARTS = 60, 3  # checkpoints that starts are tried on, and starts kept
 SCREENED_DISCREPANCY = 0.02  # of pass@k, while starts are tried
 REWEIGHTINGS = 20
+SLOPE_TOLERANCE = 1e-6  # its square, 1e-12, is the relative decrease of the objective left
 SETTLED = 1e-3  # relative change of the discrepancy
 
 
 @dataclass(frozen=True)
 class CountsLaw:
-    training: ChinchillaLaw  # the latent loss: E is 0, its unit log-odds
+    """`covariance` is of `vector`, empty where it was not estimated; `fit` None likewise."""
+
+    training: ChinchillaLaw  # the latent loss, E = 0
     top: float
     ceiling: float
     spread: float
     kappa: float
     bend: float = 1.0
-    discrepancy: float = 0.0
-    covariance: tuple[tuple[float, ...], ...] = ()  # of `vector`; empty if not estimated
+    discrepancy: float = 0.0  # of pass@k, between checkpoints and the law
+    covariance: tuple[tuple[float, ...], ...] = ()
     fit: FitReport | None = None
 
     name = "counts"
 
     @property
     def vector(self) -> Array:
-        """Parameters as they are fitted: top, ln A, alpha, ln B, beta, ln ceiling, ln spread, kappa."""
+        """theta with ln A and ln B at N = D = 1: the parameters as they are fitted, [9]."""
         r, loss = self.bend, self.training
-        log_A, log_B, log_ceiling, log_spread = np.log(
-            [loss.A, loss.B, self.ceiling, self.spread]
-        )
-        return np.array(
-            [self.top, log_A / r, loss.alpha / r, log_B / r, loss.beta / r]
-            + [log_ceiling, log_spread, self.kappa, np.log(r)]
-        )
+        powers = np.array([np.log(loss.A), loss.alpha, np.log(loss.B), loss.beta]) / r
+        logs = np.log([self.ceiling, self.spread])
+        return np.array([self.top, *powers, *logs, self.kappa, np.log(r)])
 
     def ability(self, N: ArrayLike, D: ArrayLike) -> Array:
         """The log-odds of s."""
@@ -137,32 +135,34 @@ def check_evidence(evidence: Evidence) -> None:
 
 
 def fit_counts(evidence: Evidence, *, num_starts: int = NUM_STARTS, seed: int = 0) -> CountsLaw:
+    """`num_agreeing` of the report counts among the starts kept after screening."""
     check_evidence(evidence)
     likelihood, parameters = counts_likelihood(evidence), counts_parameters(evidence)
     variance = sampling_variance(likelihood)
-    discrepancy, settled = 0.0, False
-    t0=time.time()
+    weight, discrepancy, settled = np.ones(variance.size), 0.0, False
     starts = _screened_starts(evidence, parameters, num_starts, seed)
-    batch = minimise_batch(likelihood, parameters, starts, weights=np.ones(variance.size), slope_tolerance=1e-6)
+    batch = _minimise(likelihood, parameters, starts, weight)
     for _ in range(REWEIGHTINGS):
         best = batch.values[np.argmin(batch.objective)]
         found = _discrepancy(likelihood, best, variance)
         settled = abs(found - discrepancy) <= SETTLED * found
-        if DEBUG: print(f"   {found:.5f} {time.time()-t0:.1f}", end="")
         if settled:
             break
         discrepancy = found
         weight = variance / (variance + discrepancy**2)
-        starts = batch.values
-        batch = minimise_batch(likelihood, parameters, starts, weights=weight, slope_tolerance=1e-6)
-    weight = variance / (variance + discrepancy**2)
+        batch = _minimise(likelihood, parameters, batch.values, weight)
     fit = best_of(batch, parameters)
-    fit = replace(
-        fit,
-        converged=fit.converged and settled,
-        bounds_hit=tuple(x for x in fit.bounds_hit if x != "ceiling" or fit.values[5] < 0),
-    )
+    hit = tuple(x for x in fit.bounds_hit if x != "ceiling" or fit.values[5] < 0)
+    fit = replace(fit, converged=fit.converged and settled, bounds_hit=hit)
     return _law(likelihood, fit, weight, discrepancy)
+
+
+def _minimise(
+    likelihood: CountsLikelihood, parameters: Sequence[Parameter], starts: Array, weight: Array
+) -> Batch:
+    return minimise_batch(
+        likelihood, parameters, starts, weights=weight, slope_tolerance=SLOPE_TOLERANCE
+    )
 
 
 def _screened_starts(
@@ -177,20 +177,17 @@ def _screened_starts(
     variance = sampling_variance(likelihood)
     weight = variance / (variance + SCREENED_DISCREPANCY**2)
     starts = random_starts(parameters, num_starts, seed)
-    batch = minimise_batch(likelihood, parameters, starts, weights=weight, slope_tolerance=1e-6)
+    batch = _minimise(likelihood, parameters, starts, weight)
     return batch.values[np.argsort(batch.objective)[:SCREENED_STARTS]]
 
 
-def _law(
-    likelihood: CountsLikelihood, fit: Fit, weight: Array, discrepancy: float
-) -> CountsLaw:
+def _law(likelihood: CountsLikelihood, fit: Fit, weight: Array, discrepancy: float) -> CountsLaw:
     theta = np.array(fit.values)
     _, _, hessian = likelihood(theta[None], weight[None])
     turn = likelihood.uncentring()
     covariance = turn @ np.linalg.pinv(hessian[0], hermitian=True) @ turn.T
     law = law_of(turn @ theta)
     evidence = likelihood.evidence
-    deviance = likelihood.deviance(likelihood.link(theta[None])[0])[0]
     report = report_of(
         fit,
         rmse=discrepancy,
@@ -199,7 +196,6 @@ def _law(
         D=evidence.D,
         k=SAMPLES_OF_INTEREST,
     )
-    del deviance
     return replace(
         law,
         discrepancy=discrepancy,
@@ -230,7 +226,7 @@ def pass_slopes(a: Array, b: Array) -> Array:
 
 
 def _discrepancy(likelihood: CountsLikelihood, theta: Array, variance: Array) -> float:
-    """The one at which weighted deviances sum to 2 M - 8; 0 where they already sum to less."""
+    """The one at which weighted deviances sum to 2 M - 9; 0 where they already sum to less."""
     shape, _ = likelihood.link(theta[None])
     twice = 2 * likelihood.deviance(shape)[0][0]
     wanted = max(2 * twice.size - len(NAMES), 1)

@@ -1,13 +1,14 @@
 """The likelihood of the counts law, its gradient and its curvature.
 
-    latent  l(N, D) = A / N^alpha + B / D^beta,   eta = top - l,   s = 1 / (1 + exp(-eta))
-    mu = ceiling s,   nu = spread s^kappa,   p ~ Beta(mu nu, (1 - mu) nu)
     objective = sum_m w_m (peak_m - ln P(counts of m | mu_m, nu_m)) + prior
 
 peak_m is the likelihood of the checkpoint's own best Beta, so every term is a deviance, >= 0. The
 curvature is the counts' own, made non-negative, through the slope of the link (Gauss-Newton).
 
-Shapes: theta [S, 8]; S starts or replicates; M checkpoints; T rows of a table.
+With x = A / N^alpha and y = B / D^beta in log-odds the latent loss is (x^bend + y^bend)^(1 / bend):
+the scale on which A, alpha, B and beta are fitted, because it keeps its meaning whatever the bend.
+
+Shapes: theta [S, P = 9]; S starts or replicates; M checkpoints; T rows of a table.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from t2engine.laws.gamma import (
     trigamma_difference,
 )
 
+# In the order of theta; A, B, ceiling, spread and bend as logarithms.
 NAMES = ("top", "A", "alpha", "B", "beta", "ceiling", "spread", "kappa", "bend")
-LOGARITHMS = ("A", "B", "ceiling", "spread")  # fitted as logarithms
 FAINTEST = -60.0  # ln s below this is a chance of exp(-60): nothing depends on it
 MEAN_MARGIN = 1e-12  # mu stays this far below 1
 
 # Weak priors, normal with (mean, deviation): of ln alpha and ln beta, which published fits put at
-# .28 to .51 (Chinchilla, Porian et al., Sardana et al.); of ln ceiling, the paper's 0 < theta2 <= 1;
-# of kappa, 0 where the spread over questions does not depend on ability.
+# .28 to .51 (Chinchilla, Porian et al., Sardana et al.); of ln ceiling, 0 where all can be reached;
+# of kappa, 0 where the spread over questions does not depend on ability; of ln bend, 0 for a sum.
 EXPONENT_PRIOR = (float(np.log(0.35)), 0.5)
 CEILING_PRIOR = (0.0, 2.0)
 KAPPA_PRIOR = (0.0, 1.0)
@@ -41,11 +42,11 @@ BEND_PRIOR = (0.0, 0.7)
 
 @dataclass(frozen=True, eq=False)
 class CountsLikelihood:
-    """A Loss of laws/fitting.py: called with theta [S, 8] and weights [S, M]."""
+    """A Loss of laws/fitting.py: called with theta [S, 9] and weights [S, M]."""
 
     evidence: Evidence
-    log_N: Array  # centred
-    log_D: Array
+    log_n: Array  # centred
+    log_d: Array
     centres: tuple[float, float]
 
     def __call__(self, theta: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -70,9 +71,10 @@ class CountsLikelihood:
 
     def link(self, theta: Array) -> tuple[Array, Array]:
         """ln mu and ln nu, [S, 2, M], and their slopes over theta, [S, 2, M, P]."""
-        top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa, log_bend = theta.T[:, :, None]
+        columns = theta.T[:, :, None]  # [P, S, 1]
+        top, log_A, alpha, log_B, beta, log_ceiling, log_spread, kappa, log_bend = columns
         bend = np.exp(log_bend)
-        by_N, by_D = log_A - alpha * self.log_N, log_B - beta * self.log_D  # [S, M], logarithms
+        by_N, by_D = log_A - alpha * self.log_n, log_B - beta * self.log_d  # [S, M], logarithms
         log_loss = np.logaddexp(bend * by_N, bend * by_D) / bend
         share = np.exp(bend * (by_N - log_loss))  # of the loss that is N's
         loss = np.exp(log_loss)
@@ -86,18 +88,17 @@ class CountsLikelihood:
             [
                 slope,
                 fall * share,
-                -fall * share * self.log_N,
+                -fall * share * self.log_n,
                 fall * (1 - share),
-                -fall * (1 - share) * self.log_D,
+                -fall * (1 - share) * self.log_d,
             ],
             axis=-1,
         )
         by_bend = fall * (share * by_N + (1 - share) * by_D - log_loss)
-        mu_slopes = np.concatenate(
-            [by_eta, np.stack([one, none, none, by_bend], axis=-1)], axis=-1
-        )
+        mu_slopes = np.concatenate([by_eta, np.stack([one, none, none, by_bend], axis=-1)], axis=-1)
         nu_slopes = np.concatenate(
-            [kappa[..., None] * by_eta, np.stack([none, one, log_s, kappa * by_bend], axis=-1)], axis=-1
+            [kappa[..., None] * by_eta, np.stack([none, one, log_s, kappa * by_bend], axis=-1)],
+            axis=-1,
         )
         return (
             np.stack([log_mu, log_spread + kappa * log_s], axis=1),
@@ -105,7 +106,7 @@ class CountsLikelihood:
         )
 
     def deviance(self, shape: Array) -> tuple[Array, Array, Array]:
-        """peak - ln P, its slope and curvature over (ln mu, ln nu): [S, M], [S, 2, M], [S, 2, 2, M]."""
+        """peak - ln P, [S, M]; its slope, [S, 2, M], and curvature over (ln mu, ln nu)."""
         mu, nu = np.exp(shape[:, 0]), np.exp(shape[:, 1])
         a, b = mu * nu, (1 - mu) * nu
         fine, first, second = zip(

@@ -79,17 +79,18 @@ class Evidence:
     gold_nll: Array | None
 
     def select(self, rows: NDArray[np.bool_]) -> Evidence:
-        tables = (x.select(rows) for x in (self.successes, self.failures, self.samples))
         return Evidence(
-            self.source,
-            tuple(m for m, kept in zip(self.models, rows, strict=True) if kept),
-            self.N[rows],
-            self.D[rows],
-            self.num_questions[rows],
-            *tables,
-            self.own[rows],
-            self.peak[rows],
-            None if self.gold_nll is None else self.gold_nll[rows],
+            source=self.source,
+            models=tuple(m for m, kept in zip(self.models, rows, strict=True) if kept),
+            N=self.N[rows],
+            D=self.D[rows],
+            num_questions=self.num_questions[rows],
+            successes=self.successes.select(rows),
+            failures=self.failures.select(rows),
+            samples=self.samples.select(rows),
+            own=self.own[rows],
+            peak=self.peak[rows],
+            gold_nll=None if self.gold_nll is None else self.gold_nll[rows],
         )
 
 

@@ -21,7 +21,7 @@ Raises: ValueError for a split that leaves a law too few checkpoints, by that la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -29,15 +29,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2engine.laws.approach1 import fit_approach1
 from t2engine.laws.approach2 import fit_approach2
-from t2engine.laws.beta_binomial import fit_beta_binomial
 from t2engine.laws.counts import SAMPLES_OF_INTEREST, fit_counts
 from t2engine.laws.curves import PassCurves
 from t2engine.laws.evidence import Evidence, counts_evidence, gold_evidence
 from t2engine.laws.gamma import Array
+from t2engine.laws.law import least_share
 from t2engine.laws.observations import Observations
 from t2engine.laws.passk import nll_of_pass_at_k, posterior_pass_at_k, unbiased_pass_at_k
-
-TRAIN_SHARE = 0.7
 
 
 class Predictor(Protocol):
@@ -53,14 +51,6 @@ class Ladder:
 
     def select(self, rows: NDArray[np.bool_]) -> Ladder:
         return Ladder(self.evidence.select(rows), self.curves.select(rows))
-
-
-def least_share(order_by: ArrayLike, share: float = TRAIN_SHARE) -> NDArray[np.bool_]:
-    """The `share` of checkpoints, rounded up, with the least value."""
-    order = np.argsort(np.asarray(order_by, float), kind="stable")
-    least = np.zeros(order.size, bool)
-    least[order[: int(np.ceil(share * order.size - 1e-9))]] = True
-    return least
 
 
 def compute_split(N: Array, D: Array) -> NDArray[np.bool_]:
@@ -121,13 +111,13 @@ def gold_ladder(
         k=SAMPLES_OF_INTEREST,
         pass_at_k=np.array([np.exp(-x).mean(axis=0) for x in each]),
         nll=np.array([x.mean(axis=0) for x in each]),
-        task_nll=np.array([np.mean(x) for x in gold_nll]),
+        task_nll=np.array([np.asarray(x, float).mean() for x in gold_nll]),
     )
     return Ladder(evidence, curves)
 
 
 def fit_named(ladder: Ladder, name: str, *, seed: int = 0) -> Predictor:
-    """"approach1", "approach2" or "counts", each on all checkpoints it can use."""
+    """ "approach1", "approach2" or "counts", each on all checkpoints it can use."""
     if name == "counts":
         return fit_counts(ladder.evidence, seed=seed)
     seen = ladder.curves.select(ladder.curves.answered)
@@ -139,9 +129,7 @@ def fit_named(ladder: Ladder, name: str, *, seed: int = 0) -> Predictor:
     raise ValueError(f"law must be approach1, approach2 or counts, got {name!r}")
 
 
-def _counts_curve(
-    n: NDArray[np.int64], c: NDArray[np.int64], own: Array
-) -> tuple[Array, Array]:
+def _counts_curve(n: NDArray[np.int64], c: NDArray[np.int64], own: Array) -> tuple[Array, Array]:
     """Measured pass@k [K], and mean -ln posterior pass@k [K], nan without a success."""
     K = SAMPLES_OF_INTEREST
     some = bool(c.sum())
