@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
 from t2engine.kernels.sample_cuts import (
     LARGEST,
     STAGES,
@@ -23,7 +25,6 @@ from t2engine.kernels.sample_cuts import (
     masses_at,
     value_of,
 )
-from torch import Tensor
 
 BLOCK = 4096  # tokens read at a time, whatever the vocabulary; the list has room for as many
 LEAST_BLOCKS = 64  # of a row, for which there is room: 262144 tokens

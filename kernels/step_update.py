@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from t2engine.kernels.philox_uniform import philox
 from torch import Tensor
+
+from t2engine.kernels.philox_uniform import philox
 
 BLOCK = 2048  # elements of a row copied at a time: 16 per thread of 4 warps
 

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike
 
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.counts_likelihood import (
+    FAINTEST,
     MEAN_MARGIN,
     NAMES,
     CountsLikelihood,
@@ -83,11 +84,12 @@ class CountsLaw:
 
     def link(self, ability: ArrayLike) -> tuple[Array, Array]:
         """a and b of the Beta distribution of p at an ability."""
-        log_s = -np.logaddexp(0.0, -np.asarray(ability, float))
+        log_s = np.maximum(-np.logaddexp(0.0, -np.asarray(ability, float)), FAINTEST)
         mean = np.minimum(self.ceiling * np.exp(log_s), 1 - MEAN_MARGIN)
         concentration = self.spread * np.exp(self.kappa * log_s)
-        tiny = np.finfo(float).tiny
-        return np.maximum(mean * concentration, tiny), np.maximum((1 - mean) * concentration, tiny)
+        return np.asarray(mean * concentration, float), np.asarray(
+            (1 - mean) * concentration, float
+        )
 
     def pass_at_ability(self, ability: ArrayLike, k: ArrayLike) -> Array:
         a, b = self.link(ability)

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
 from t2engine.kernels.merge_states import TILE_ELEMENTS, merge_states_kernel
 from t2engine.kernels.slab_attention import (
     block_dims,
@@ -23,9 +26,6 @@ from t2engine.kernels.slab_attention import (
     suffix_keys,
     suffix_options,
 )
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
 from t2engine.ops._prefix_choices import ANY, PREFIX_CHOICES, PrefixChoice, choose_prefix
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import triton
+
 from t2engine.kernels.linear import TILES, linear_kernel
 from t2engine.kernels.philox_uniform import BLOCK as PHILOX_BLOCK
 from t2engine.kernels.philox_uniform import philox_uniform_kernel
@@ -20,7 +21,6 @@ from t2engine.kernels.silu_mul import BLOCK as SILU_BLOCK
 from t2engine.kernels.silu_mul import silu_mul_kernel
 from t2engine.kernels.step_update import BLOCK as STEP_BLOCK
 from t2engine.kernels.step_update import step_update_kernel
-
 from tests.kernels.compile_triton import compile_kernel
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
