@@ -37,6 +37,8 @@ from t2engine.laws.law import least_share
 from t2engine.laws.observations import Observations
 from t2engine.laws.passk import nll_of_pass_at_k, posterior_pass_at_k, unbiased_pass_at_k
 
+NUM_STARTS = 64
+
 
 class Predictor(Protocol):
     def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array: ...
@@ -116,16 +118,20 @@ def gold_ladder(
     return Ladder(evidence, curves)
 
 
-def fit_named(ladder: Ladder, name: str, *, seed: int = 0) -> Predictor:
+def fit_named(
+    ladder: Ladder, name: str, *, num_starts: int = NUM_STARTS, seed: int = 0
+) -> Predictor:
     """ "approach1", "approach2" or "counts", each on all checkpoints it can use."""
     if name == "counts":
-        return fit_counts(ladder.evidence, seed=seed)
+        return fit_counts(ladder.evidence, num_starts=num_starts, seed=seed)
     seen = ladder.curves.select(ladder.curves.answered)
     if name == "approach1":
-        return fit_approach1(seen.N, seen.D, seen.k, seen.nll, seed=seed)
+        return fit_approach1(seen.N, seen.D, seen.k, seen.nll, num_starts=num_starts, seed=seed)
     if name == "approach2":
         assert seen.task_nll is not None
-        return fit_approach2(seen.N, seen.D, seen.k, seen.pass_at_k, seen.task_nll, seed=seed)
+        return fit_approach2(
+            seen.N, seen.D, seen.k, seen.pass_at_k, seen.task_nll, num_starts=num_starts, seed=seed
+        )
     raise ValueError(f"law must be approach1, approach2 or counts, got {name!r}")
 
 

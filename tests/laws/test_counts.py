@@ -98,7 +98,7 @@ def test_order_of_rows_does_not_matter(law: CountsLaw) -> None:
     rows = planted_records(seed=1)
     mixed = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     again = fit_counts(counts_evidence(from_records(mixed)))
-    assert again.vector == pytest.approx(law.vector, rel=1e-5, abs=1e-5)
+    assert again.vector == pytest.approx(law.vector, rel=1e-3, abs=1e-3)
 
 
 def test_splitting_a_question_says_less_about_the_spread() -> None:
