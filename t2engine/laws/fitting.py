@@ -2,6 +2,7 @@
 
     minimise  sum_r w_r rho(residual_r(theta)),   low <= theta <= high
     rho(r) = r^2 / 2,  or Huber's: delta (|r| - delta / 2) where |r| > delta
+    or a law's own sum_r w_r deviance_r(theta), which gives its gradient and curvature
 
 All starts, or all bootstrap replicates, step together as one batch: a law supplies residuals and
 their analytic Jacobian for many parameter vectors at once, and a fit is a few hundred small
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 from t2engine.laws.gamma import Array
 
 Residuals = Callable[[Array], tuple[Array, Array]]  # [S, P] -> [S, R], [S, R, P]
+# theta [S, P], weight [S, R] -> objective [S] >= 0, gradient [S, P], curvature [S, P, P] >= 0
+Loss = Callable[[Array, Array], tuple[Array, Array, Array]]
 
 # A slope counts in units of sqrt(curvature x objective): its square is the relative decrease left.
 SLOPE_TOLERANCE = 1e-9
@@ -77,14 +80,21 @@ def fit_multistart(
     starts: Array | None = None,
 ) -> Fit:
     """The least objective over random starts, and over `starts` [S, P] where given."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.uniform(
+    drawn = random_starts(parameters, num_starts, seed)
+    points = drawn if starts is None else np.concatenate([starts, drawn])
+    batch = fit_batch(residuals, parameters, points, huber_delta=huber_delta, weights=weights)
+    return best_of(batch, parameters)
+
+
+def random_starts(parameters: Sequence[Parameter], num_starts: int, seed: int) -> Array:
+    return np.random.default_rng(seed).uniform(
         [p.start_low for p in parameters],
         [p.start_high for p in parameters],
         size=(num_starts, len(parameters)),
     )
-    points = drawn if starts is None else np.concatenate([starts, drawn])
-    batch = fit_batch(residuals, parameters, points, huber_delta=huber_delta, weights=weights)
+
+
+def best_of(batch: Batch, parameters: Sequence[Parameter]) -> Fit:
     best = int(np.argmin(batch.objective))
     least = float(batch.objective[best])
     agreeing = batch.objective <= least * (1 + AGREEMENT) + 1e-20
@@ -93,7 +103,7 @@ def fit_multistart(
         objective=least,
         converged=bool(batch.converged[best]),
         bounds_hit=_bounds_hit(batch.values[best], parameters),
-        num_starts=len(points),
+        num_starts=len(batch.values),
         num_agreeing=int(agreeing.sum()),
     )
 
@@ -107,19 +117,29 @@ def fit_batch(
     weights: Array | None = None,
 ) -> Batch:
     """Every start to its own local optimum; with weights [S, R] each start is its own data set."""
+    return minimise_batch(_Loss(residuals, huber_delta), parameters, starts, weights=weights)
+
+
+def minimise_batch(
+    loss: Loss,
+    parameters: Sequence[Parameter],
+    starts: Array,
+    *,
+    weights: Array | None = None,
+    slope_tolerance: float = SLOPE_TOLERANCE,
+) -> Batch:
     box = np.array([p.low for p in parameters]), np.array([p.high for p in parameters])
     theta = np.clip(np.asarray(starts, float), *box)
     num_starts = len(theta)
     weight = np.ones(1) if weights is None else np.asarray(weights, float)
     weight = np.broadcast_to(weight, (num_starts, weight.shape[-1]))
-    loss = _Loss(residuals, huber_delta)
     state = _State(theta, *loss(theta, weight), np.full(num_starts, 1e-3), np.full(num_starts, 2.0))
     converged = np.zeros(num_starts, bool)
     active = np.arange(num_starts)
     for _ in range(MAX_STEPS):
         here = state.at(active)
         slope, stalled = _slope(here, box), here.damping > DAMPING_LIMIT
-        done = (slope <= SLOPE_TOLERANCE) | (stalled & (slope <= STALLED_TOLERANCE))
+        done = (slope <= slope_tolerance) | (stalled & (slope <= STALLED_TOLERANCE))
         done |= here.objective <= weight[active].sum(axis=1) * EXACT_RESIDUAL**2 / 2
         converged[active[done]] = True
         going = ~done & ~stalled
@@ -149,7 +169,7 @@ class _State:
             values[rows] = getattr(other, name)
 
 
-def _advance(here: _State, loss: _Loss, weight: Array, box: tuple[Array, Array]) -> _State:
+def _advance(here: _State, loss: Loss, weight: Array, box: tuple[Array, Array]) -> _State:
     """One damped step of every member, taken where it lowers the objective."""
     trial = np.clip(here.theta + _damped_step(here, box), *box)
     step = trial - here.theta

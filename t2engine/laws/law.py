@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from t2engine.laws.fitting import Fit
 from t2engine.laws.gamma import Array
+
+TRAIN_SHARE = 0.7  # of the checkpoints; the rest is held out
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ def check_checkpoints(law: str, N: ArrayLike, D: ArrayLike, least: int) -> None:
             f"{law} needs at least {least} checkpoints over 3 different N and 3 different D, "
             f"got {got[2]} over {got[0]} and {got[1]}; add models to the observations"
         )
+
+
+def least_share(order_by: ArrayLike, share: float = TRAIN_SHARE) -> NDArray[np.bool_]:
+    """The `share` of checkpoints, rounded up, with the least value."""
+    order = np.argsort(np.asarray(order_by, float), kind="stable")
+    least = np.zeros(order.size, bool)
+    least[order[: int(np.ceil(share * order.size - 1e-9))]] = True
+    return least
 
 
 def resample_weights(groups: Sequence[str], num_resamples: int, seed: int) -> Array:

@@ -11,24 +11,38 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+import numpy as np
+
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.approach2 import Approach2Law
 from t2engine.laws.chinchilla import ChinchillaLaw
+from t2engine.laws.counts import CountsLaw
+from t2engine.laws.counts_likelihood import NAMES
 from t2engine.laws.law import FitReport
 
 FORMAT = "t2engine.law"
 VERSION = 1
 
-Law = ChinchillaLaw | Approach1Law | Approach2Law
+Law = ChinchillaLaw | Approach1Law | Approach2Law | CountsLaw
+
+LAWS: dict[str, type[Law]] = {
+    "chinchilla": ChinchillaLaw,
+    "approach1": Approach1Law,
+    "approach2": Approach2Law,
+    "counts": CountsLaw,
+}
+NOT_NUMBERS = ("fit", "training", "covariance")
 
 
 def law_to_dict(law: Law) -> dict[str, Any]:
-    names = [x.name for x in fields(law) if x.name not in ("fit", "training")]
+    names = [x.name for x in fields(law) if x.name not in NOT_NUMBERS]
     document: dict[str, Any] = {"format": FORMAT, "version": VERSION, "law": law.name}
     document["parameters"] = {name: getattr(law, name) for name in names}
     document["fit"] = None if law.fit is None else asdict(law.fit)
-    if isinstance(law, Approach2Law):
+    if isinstance(law, (Approach2Law, CountsLaw)):
         document["training"] = law_to_dict(law.training)
+    if isinstance(law, CountsLaw):
+        document["covariance"] = [list(row) for row in law.covariance]
     return document
 
 
@@ -37,7 +51,7 @@ def law_from_dict(document: Mapping[str, Any]) -> Law:
         raise ValueError(f"a law must be an object, got {type(document).__name__}")
     _expect(document, "format", [FORMAT])
     _expect(document, "version", [VERSION])
-    _expect(document, "law", ["chinchilla", "approach1", "approach2"])
+    _expect(document, "law", list(LAWS))
     kind = document["law"]
     parameters, fit = _parameters(document, kind), _fit(document.get("fit"))
     if kind == "chinchilla":
@@ -47,6 +61,9 @@ def law_from_dict(document: Mapping[str, Any]) -> Law:
     training = law_from_dict(document.get("training", {}))
     if not isinstance(training, ChinchillaLaw):
         raise ValueError(f"training must be a chinchilla law, got {training.name}")
+    if kind == "counts":
+        covariance = _covariance(document.get("covariance"))
+        return CountsLaw(training=training, **parameters, covariance=covariance, fit=fit)
     return Approach2Law(training=training, **parameters, fit=fit)
 
 
@@ -57,8 +74,7 @@ def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:
 
 
 def _parameters(document: Mapping[str, Any], kind: str) -> dict[str, float]:
-    law = {"chinchilla": ChinchillaLaw, "approach1": Approach1Law, "approach2": Approach2Law}[kind]
-    names = {x.name for x in fields(law)} - {"fit", "training"}
+    names = {x.name for x in fields(LAWS[kind])} - set(NOT_NUMBERS)
     given = document.get("parameters")
     if not isinstance(given, Mapping) or set(given) != names:
         raise ValueError(f"law file: parameters must be {sorted(names)}, got {given!r}")
@@ -66,6 +82,13 @@ def _parameters(document: Mapping[str, Any], kind: str) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"law file: parameter {name} must be a number, got {value!r}")
     return {name: float(value) for name, value in given.items()}
+
+
+def _covariance(given: Any) -> tuple[tuple[float, ...], ...]:
+    P = len(NAMES)
+    if not isinstance(given, list) or (given and list(np.shape(given)) != [P, P]):
+        raise ValueError(f"law file: covariance must be [] or {P} rows of {P}, got {given!r}")
+    return tuple(tuple(map(float, row)) for row in given)
 
 
 def _fit(given: Any) -> FitReport | None:
