@@ -63,9 +63,7 @@ def calibrate(
         compare_profiles(*compare, as_json)
         return
     if show is not None:
-        from t2engine.costs.profile import read_profile
-
-        report(read_profile(show), show, page, png, as_json)
+        show_profile(show, page, png, as_json)
         return
     refuse_bad_output(out)
     if png is not None:
@@ -74,6 +72,18 @@ def calibrate(
     if profile is None:
         raise typer.Exit(1)
     report(profile, out, page, png, as_json)
+
+
+def show_profile(path: Path, page: bool, png: Path | None, as_json: bool) -> None:
+    from t2engine.costs.comparison import other_machine
+    from t2engine.costs.profile import read_profile
+    from t2engine.hardware.machine import examine
+
+    profile = read_profile(path)
+    warning = other_machine(profile, examine())
+    if warning is not None:
+        say(f"warning: {warning}")
+    report(profile, path, page, png, as_json)
 
 
 def refuse_bad_output(path: Path) -> None:

@@ -10,7 +10,7 @@ Units:  seconds; FLOPs and bytes per second.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,10 @@ def compare(old: HardwareProfile, new: HardwareProfile) -> Comparison:
 
 
 def differences_of(old: Measurements, new: Measurements) -> list[Difference]:
-    before, after = traits(old), traits(new)
+    return differences(traits(old), traits(new))
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     return [
         Difference(name, before.get(name), after.get(name))
         for name in dict.fromkeys((*before, *after))
@@ -111,12 +114,28 @@ def differences_of(old: Measurements, new: Measurements) -> list[Difference]:
 def traits(raw: Measurements) -> dict[str, Any]:
     """All that may make one calibration differ from another, by name."""
     return {
-        **{name: raw.machine.get(name) for name in MACHINE},
-        "instruction set": (raw.machine.get("extension") or {}).get("chosen_isa"),
+        **machine_traits(raw.machine),
         **(raw.machine.get("packages") or {}),
         **{name: raw.conditions.get(name) for name in CONDITIONS},
         "chunk_tokens": raw.chunk_tokens,
     }
+
+
+def machine_traits(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """machine: as `t2 doctor` describes one."""
+    return {
+        **{name: machine.get(name) for name in MACHINE},
+        "instruction set": (machine.get("extension") or {}).get("chosen_isa"),
+    }
+
+
+def other_machine(profile: HardwareProfile, here: Mapping[str, Any]) -> str | None:
+    """How a profile's machine or version differs from this one; None where they are the same."""
+    found = differences(machine_traits(profile.measured.machine), machine_traits(here))
+    if not found:
+        return None
+    listed = ", ".join(f"{d.name} {d.old} there, {d.new} here" for d in found)
+    return f"the profile is of another machine or version: {listed}"
 
 
 def warnings_of(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from t2engine.costs.comparison import other_machine
 from t2engine.costs.predictions import MachineCosts
 from t2engine.costs.steps import DecodeStep, PrefillStep, Step
 from t2engine.costs.throughput import CallFigures, Peaks, StepFigures
@@ -19,7 +20,7 @@ from t2engine.hardware.bench_peers import OURS, TimedCall, versions
 from t2engine.hardware.bench_plan import BenchSettings
 from t2engine.hardware.datasheets import find_datasheet
 from t2engine.hardware.load import Load, describe, is_busy
-from t2engine.hardware.machine import processor_name
+from t2engine.hardware.machine import examine, processor_name
 from t2engine.hardware.probes import Probe
 from t2engine.hardware.rounds import Journal
 from t2engine.metering import Meter
@@ -114,6 +115,9 @@ def profile_notes(
     if costs is None:
         return ()
     notes = [f"predictions are of a profile of {costs.profile.machine}"]
+    other = other_machine(costs.profile, examine())
+    if other is not None:
+        notes.append(other)
     there = costs.profile.measured.conditions["threads"]
     if there != threads:
         notes.append(f"the profile was made on {there} threads, this ran on {threads}")
