@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kFlopsPerTask = 1 << 20;  // tens of microseconds
 constexpr int64_t kFewTasks = 16;           // fewer, where there are tiles enough, share out badly
+constexpr int64_t kHeldBytes = 1 << 20;     // of the left side, that a core's own cache holds
 
 // out points to the block's first element.
 void multiply_block(const Input& x, const Matrix& weight, const Block& block, float* out,
@@ -29,11 +30,22 @@ void multiply_block(const Input& x, const Matrix& weight, const Block& block, fl
   }
 }
 
-// Blocks of rows by strips of columns: a partition by shape alone.
+// What a product reads of its left side.
+int64_t left_bytes(const Input& x, Dtype weight) {
+  const int64_t packed = packed_bytes(weight, x.rows, x.depth);
+  return packed > 0 ? packed : x.rows * x.depth * int64_t(sizeof(float));
+}
+
+// Blocks of rows by strips of columns: a partition by shape alone. A thread's tasks follow each
+// other: a strip meets all rows before the next one does, so that weights are read once; but where
+// the left side is too large to be held, a block of rows meets all strips.
 struct Partition {
   int64_t block_rows, blocks, strip, strips;
+  bool rows_first;
 
-  Partition(int64_t rows, int64_t columns, int64_t flops_per_element, Dtype dtype) {
+  // products_per_column: rows of the weight that make one column of the result.
+  Partition(const Input& x, int64_t columns, int64_t products_per_column, Dtype dtype) {
+    const int64_t rows = x.rows, flops_per_element = 2 * products_per_column * x.depth;
     const bool codes = dtype == Dtype::kInt8;
     const BlockShape shape = codes ? kVectorBlocks : float_block_shape(dtype);
     const int64_t each = ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, shape.most_rows)));
@@ -44,10 +56,12 @@ struct Partition {
     const int64_t flops = std::max<int64_t>(1, block_rows * tile * flops_per_element);
     strip = std::max<int64_t>(1, std::min(kFlopsPerTask / flops, tiles / kFewTasks)) * tile;
     strips = ceil_div(columns, strip);
+    rows_first = left_bytes(x, dtype) <= kHeldBytes;
   }
   int64_t tasks() const { return blocks * strips; }
   Block block(int64_t task, int64_t rows, int64_t columns) const {
-    const int64_t row = task % blocks * block_rows, column = task / blocks * strip;
+    const int64_t row = (rows_first ? task % blocks : task / strips) * block_rows;
+    const int64_t column = (rows_first ? task / blocks : task % strips) * strip;
     return {row, std::min(block_rows, rows - row), column, std::min(strip, columns - column)};
   }
 };
@@ -68,7 +82,7 @@ void pack_row(Dtype weight, const float* x, int64_t row, int64_t depth, void* pa
 void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stride, bool accumulate,
               int num_threads) {
   const int64_t columns = weight.out_features;
-  const Partition partition(x.rows, columns, 2 * x.depth, weight.dtype);
+  const Partition partition(x, columns, 1, weight.dtype);
   const int threads = threads_for(2 * x.rows * x.depth * columns, num_threads);
   parallel_for(threads, partition.tasks(), [&](int64_t task) {
     const Block block = partition.block(task, x.rows, columns);
@@ -80,7 +94,7 @@ void multiply(const Input& x, const Matrix& weight, float* out, int64_t out_stri
 void multiply_gated(const Input& x, const Matrix& weight, float* out, int64_t out_stride,
                     int num_threads) {
   const int64_t columns = weight.out_features / 2;
-  const Partition partition(x.rows, columns, 4 * x.depth, weight.dtype);
+  const Partition partition(x, columns, 2, weight.dtype);
   const int threads = threads_for(4 * x.rows * x.depth * columns, num_threads);
   parallel_for(threads, partition.tasks(), [&](int64_t task) {
     const Block gate = partition.block(task, x.rows, columns);
