@@ -9,7 +9,7 @@ For a < 1 the Beta form holds by continuation, and around a = 1 it is 0 / 0. Wit
 m = k - 1, one recurrence in (b, k) and one step of G(x + 1) = x G(x) make it
 
     E = 1 + b / (a + b) (m / (b + k) + (b + 1) (a + b + m) / (b + k) (-expm1(l) / d))
-    l = ln B(d, b + 2 + m) - ln B(d, b + 2), whose limit at d = 0 is -d (psi(b + 2 + m) - psi(b + 2))
+    l = ln B(d, b + 2 + m) - ln B(d, b + 2)         d = 0: -l / d = psi(b + 2 + m) - psi(b + 2)
 
 where every term is positive and every gamma function has a positive argument.
 

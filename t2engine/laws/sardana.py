@@ -29,22 +29,27 @@ HOFFMANN = ChinchillaLaw(E=1.69, A=406.4, alpha=0.336, B=410.7, beta=0.283)
 
 
 @dataclass(frozen=True)
-class InferenceAware:
-    """The cheapest model beside the compute-optimal one of the same loss, both also served."""
+class ServedModel:
+    """`flops` is for training and serving together."""
 
     N: float
     D: float
     flops: float
-    compute_optimal_N: float
-    compute_optimal_D: float
-    compute_optimal_flops: float
+
+
+@dataclass(frozen=True)
+class InferenceAware:
+    """The cheapest model of a loss beside the compute-optimal one, both served as much."""
+
+    cheapest: ServedModel
+    compute_optimal: ServedModel
     loss: float
     inference_tokens: float
 
     @property
     def saving(self) -> float:
         """The share of the compute-optimal model's training and serving that is not needed."""
-        return 1 - self.flops / self.compute_optimal_flops
+        return 1 - self.cheapest.flops / self.compute_optimal.flops
 
 
 def plan_inference_aware(
@@ -57,18 +62,11 @@ def plan_inference_aware(
         )
     if not 0 <= inference_tokens < math.inf:
         raise ValueError(f"inference_tokens must be 0 or more and finite, got {inference_tokens:g}")
-    N, D = _cheapest(law, loss, inference_tokens)
-    plain_N, plain_D = _cheapest(law, loss, 0.0)
-    return InferenceAware(
-        N=N,
-        D=D,
-        flops=_flops(N, D, inference_tokens),
-        compute_optimal_N=plain_N,
-        compute_optimal_D=plain_D,
-        compute_optimal_flops=_flops(plain_N, plain_D, inference_tokens),
-        loss=loss,
-        inference_tokens=inference_tokens,
+    models = [_cheapest(law, loss, tokens) for tokens in (inference_tokens, 0.0)]
+    cheapest, compute_optimal = (
+        ServedModel(N, D, N * (TRAIN_FLOPS * D + SERVE_FLOPS * inference_tokens)) for N, D in models
     )
+    return InferenceAware(cheapest, compute_optimal, loss, inference_tokens)
 
 
 def compute_optimal_loss(law: ChinchillaLaw, N: float) -> float:
@@ -79,11 +77,8 @@ def compute_optimal_loss(law: ChinchillaLaw, N: float) -> float:
     return law.E + law.A * N**-law.alpha * (1 + law.alpha / law.beta)
 
 
-def _flops(N: float, D: float, inference_tokens: float) -> float:
-    return N * (TRAIN_FLOPS * D + SERVE_FLOPS * inference_tokens)
-
-
 def _cheapest(law: ChinchillaLaw, loss: float, inference_tokens: float) -> tuple[float, float]:
+    """N and D."""
     log_gap = math.log(loss - law.E)
 
     def log_tokens(log_odds: float) -> float:

@@ -14,6 +14,7 @@ Over p ~ Beta(a, b) both are a function g that is bounded by its ends:
 
 The first two terms are closed, and E' is smooth over the log-odds of p whatever a and b: the
 trapezoidal rule there converges as exp(-2 pi y / step), y = pi / 2 half the strip without poles.
+Gauss and Jacobi's rule would need k / 2 nodes to be exact, and its weights lose digits at small a.
 
 Shapes: arguments broadcast; counts are [Q]. k >= 1 may be real.
 Raises: ValueError for a rate or p outside [0, 1], k below 1, a or b not above 0.

@@ -35,7 +35,7 @@ def wins(votes: tuple[int, ...], right: int) -> float:
     return (votes[right] == max(votes)) / votes.count(max(votes))
 
 
-@given(p=st.floats(0, 1), k=st.integers(1, 60))
+@given(p=st.floats(1e-9, 1), k=st.integers(1, 60))
 def test_two_answers_by_the_binomial(p: float, k: int) -> None:
     want = binom.sf(k // 2, k, p) + (k % 2 == 0) * binom.pmf(k // 2, k, p) / 2
     assert float(majority_of_two(p, k)) == pytest.approx(want, abs=1e-13)
@@ -63,9 +63,10 @@ def test_right_and_wrong_share_the_votes(a: float, b: float, k: int) -> None:
 def test_one_sample_is_the_mean_and_endless_samples_the_plateau() -> None:
     assert float(beta_majority_of_two(0.6, 1.4, 1)) == pytest.approx(0.3, rel=1e-13)
     limit = float(beta_plateau_of_two(0.6, 1.4))
-    errors = [abs(float(beta_majority_of_two(0.6, 1.4, k)) - limit) for k in (101, 1001, 10_001)]
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 1e-5
+    errors = [float(beta_majority_of_two(0.6, 1.4, k)) - limit for k in (101, 1001, 10_001)]
+    # p's density is smooth at 1/2, and only its slope there is seen through 1 / k of variance
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.05)
+    assert errors[1] / errors[2] == pytest.approx(10, rel=0.01)
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,6 +168,9 @@ def test_an_answer_never_given_never_wins() -> None:
 def test_plateau_is_the_share_of_questions_whose_most_probable_answer_is_right() -> None:
     questions = [[0.5, 0.3, 0.2], [4, 6], [2, 2, 1], [1.0]]
     assert plateau(questions, [0, 0, 1, None]) == (1 + 0 + 0.5 + 0) / 4
+
+
+def test_a_long_vote_reaches_the_plateau() -> None:
     votes = [
         vote_of_probabilities([0.5, 0.3, 0.2], 0, 1000),
         vote_of_probabilities([0.4, 0.6], 0, 1000),

@@ -28,19 +28,20 @@ def served(N: float, inference_tokens: float) -> InferenceAware:
 def test_reference_values(N: float, inference_tokens: float, want_N: str, want_saving: str) -> None:
     found = served(N, inference_tokens)
     digits = len(want_N.partition(".")[2])
-    assert f"{found.N / 1e9:.{digits}f}" == want_N
+    assert f"{found.cheapest.N / 1e9:.{digits}f}" == want_N
     assert f"{100 * found.saving:.1f}" == want_saving
-    assert pytest.approx(N, rel=1e-12) == found.compute_optimal_N
+    assert pytest.approx(N, rel=1e-12) == found.compute_optimal.N
 
 
 @given(st.floats(6, 12), st.floats(6, 16))
 def test_both_models_have_the_loss_asked_for(log_N: float, log_tokens: float) -> None:
     found = served(10**log_N, 10**log_tokens)
     gap = found.loss - HOFFMANN.E
-    for N, D in ((found.N, found.D), (found.compute_optimal_N, found.compute_optimal_D)):
-        assert float(HOFFMANN.loss(N, D)) - HOFFMANN.E == pytest.approx(gap, rel=1e-9)
-    assert found.N <= found.compute_optimal_N * (1 + 1e-12)
-    assert found.D >= found.compute_optimal_D * (1 - 1e-12)
+    cheapest, plain = found.cheapest, found.compute_optimal
+    for model in (cheapest, plain):
+        assert float(HOFFMANN.loss(model.N, model.D)) - HOFFMANN.E == pytest.approx(gap, rel=1e-9)
+    assert cheapest.N <= plain.N * (1 + 1e-12)
+    assert cheapest.D >= plain.D * (1 - 1e-12)
     assert -1e-12 <= found.saving < 1
 
 
@@ -57,24 +58,24 @@ def test_no_model_on_the_curve_of_that_loss_is_cheaper(N: float, inference_token
     smallest = (HOFFMANN.A / (found.loss - HOFFMANN.E)) ** (1 / HOFFMANN.alpha)
     bounds = (np.log(smallest * (1 + 1e-6)), np.log(100 * N))
     best = minimize_scalar(log_flops, bounds=bounds, method="bounded", options={"xatol": 1e-9})
-    assert np.log(found.flops) == pytest.approx(best.fun, abs=1e-10)
-    assert pytest.approx(np.exp(best.x), rel=1e-5) == found.N
+    assert np.log(found.cheapest.flops) == pytest.approx(best.fun, abs=1e-10)
+    assert pytest.approx(np.exp(best.x), rel=1e-5) == found.cheapest.N
 
 
 def test_nothing_served_is_compute_optimal() -> None:
     found = served(1e9, 0)
-    assert (found.N, found.D) == (found.compute_optimal_N, found.compute_optimal_D)
+    assert found.cheapest == found.compute_optimal
     assert found.saving == 0
     gains = (
-        HOFFMANN.alpha * HOFFMANN.A * found.N**-HOFFMANN.alpha,
-        HOFFMANN.beta * HOFFMANN.B * found.D**-HOFFMANN.beta,
+        HOFFMANN.alpha * HOFFMANN.A * found.cheapest.N**-HOFFMANN.alpha,
+        HOFFMANN.beta * HOFFMANN.B * found.cheapest.D**-HOFFMANN.beta,
     )
     assert gains[0] == pytest.approx(gains[1], rel=1e-12)
 
 
 def test_more_serving_means_a_smaller_model_and_a_larger_saving() -> None:
     plans = [served(13e9, tokens) for tokens in (0, 1e10, 1e12, 1e14, 1e18)]
-    assert np.all(np.diff([plan.N for plan in plans]) < 0)
+    assert np.all(np.diff([plan.cheapest.N for plan in plans]) < 0)
     assert np.all(np.diff([plan.saving for plan in plans]) > 0)
 
 
