@@ -35,6 +35,7 @@ def wins(votes: tuple[int, ...], right: int) -> float:
     return (votes[right] == max(votes)) / votes.count(max(votes))
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(p=st.floats(1e-9, 1), k=st.integers(1, 60))
 def test_two_answers_by_the_binomial(p: float, k: int) -> None:
     want = binom.sf(k // 2, k, p) + (k % 2 == 0) * binom.pmf(k // 2, k, p) / 2
@@ -54,6 +55,7 @@ def test_two_answers_that_are_alike_are_a_coin() -> None:
         assert float(beta_majority_of_two(0.7, 0.7, k)) == pytest.approx(0.5, rel=1e-11)
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(a=st.floats(0.01, 100), b=st.floats(0.01, 100), k=st.integers(1, 500))
 def test_right_and_wrong_share_the_votes(a: float, b: float, k: int) -> None:
     both = beta_majority_of_two([a, b], [b, a], k)
@@ -69,7 +71,7 @@ def test_one_sample_is_the_mean_and_endless_samples_the_plateau() -> None:
     assert errors[1] / errors[2] == pytest.approx(10, rel=0.01)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     weights=st.lists(st.sampled_from([0, 1, 1, 2, 3, 5]), min_size=1, max_size=4),
     k=st.integers(1, 9),
@@ -87,7 +89,7 @@ def test_many_answers_by_every_split_of_the_votes(weights: list[int], k: int) ->
         assert found.value == pytest.approx(want, abs=1e-13)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=4), data=st.data())
 def test_counts_by_every_subset_of_the_samples(counts: list[int], data: st.DataObject) -> None:
     counts[0] += 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2engine.laws.approach1 import Approach1Law
@@ -25,6 +25,7 @@ def test_reference_values(epochs: float, want: str) -> None:
     assert f"{float(effective_tokens(epochs * 1e9, 1e9)) / 1e9:.{digits}f}" == want
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(D=tokens, U=tokens)
 def test_repeats_count_for_something_and_for_less(D: float, U: float) -> None:
     now, later = effective_tokens([D, 1.5 * D], U)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -33,6 +33,7 @@ def test_reference_values(N: float, inference_tokens: float, want_N: str, want_s
     assert pytest.approx(N, rel=1e-12) == found.compute_optimal.N
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.floats(6, 12), st.floats(6, 16))
 def test_both_models_have_the_loss_asked_for(log_N: float, log_tokens: float) -> None:
     found = served(10**log_N, 10**log_tokens)
