@@ -20,10 +20,10 @@ import numpy as np
 from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step, StepTable, tabulate
 from t2engine.schema import ModelConfig, Precision
 
-# How much a whole machine differs from day to day, standard deviations of ln seconds. Five
-# calibrations of one virtual machine over some hours, and its record of four days, lie about 0.2
-# apart: who else is on its host cannot be seen. For other machines it is a guess.
-DAY_SPREAD_VIRTUAL, DAY_SPREAD = 0.2, 0.05
+# How much a whole machine differs between two calibrations, standard deviations of ln seconds. Seven
+# of one virtual machine within two hours lay 0.17 around their mean, so 0.24 from one to another:
+# who else is on its host cannot be seen. For other machines it is a guess.
+DAY_SPREAD_VIRTUAL, DAY_SPREAD = 0.24, 0.07
 MEDIAN_ERROR = 1.2533  # of a median of n normal values, in standard deviations over sqrt(n)
 
 
