@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,6 +109,13 @@ class CalibratedCost:
     # ---- how ----------------------------------------------------------------------------------
 
     def token_price(self, N: ArrayLike) -> Array:
+        log_N, log_price = self.token_prices
+        at_N = np.log(np.asarray(N, float))
+        return np.exp(interpolate_rows(log_N, log_price, at_N)[..., 0])
+
+    @cached_property
+    def token_prices(self) -> tuple[Array, Array]:
+        """ln N [M] and ln of the price of training on one token [M, 1]."""
         log_N, shapes = sparse_ladder(self.training.vocab_size)
         fit = self.training.profile.training
         assert fit is not None, "checked when this was made"
@@ -115,9 +123,7 @@ class CalibratedCost:
         table = tabulate_training(shapes, [batch] * len(shapes))
         seconds = training_seconds(fit.rates, table)
         price = self.training_tariff.price(seconds, table.flops, table.bytes)
-        price /= batch[0] * batch[1]
-        at_N = np.log(np.asarray(N, float))
-        return np.exp(interpolate_rows(log_N, np.log(price)[:, None], at_N)[..., 0])
+        return log_N, np.log(price / (batch[0] * batch[1]))[:, None]
 
     def table(self, demand: Demand) -> tuple[Array, Array, Array]:
         """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
