@@ -22,9 +22,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2engine.costs.formula import Demand
+from t2engine.costs.formula import Demand, Spread
 from t2engine.costs.ladder import ladder
+from t2engine.costs.measurements import show_precision
 from t2engine.costs.predictions import NODES, MachineCosts
+from t2engine.costs.spread import (
+    memory_words,
+    nearest_shapes,
+    outside_words,
+    spread_of_steps,
+    spread_of_training,
+)
 from t2engine.costs.step_time import step_seconds
 from t2engine.costs.steps import DecodeStep, PrefillStep, Step
 from t2engine.costs.tariff import BY_THE_SECOND, Tariff
@@ -75,6 +83,21 @@ class CalibratedCost:
     def unit(self) -> str:
         return self.serving_tariff.unit
 
+    @property
+    def measured(self) -> bool:
+        return True
+
+    @property
+    def description(self) -> str:
+        """The machines, and what was assumed of models and batches."""
+        serving, training = self.serving.profile.machine, self.training.profile.machine
+        return (
+            f"measured: serving in {show_precision(self.serving.precision)} on {serving}, up to "
+            f"{self.max_num_seqs} samples at once; training on "
+            f"{'the same' if training == serving else training}, steps of "
+            f"{self.recipe.batch_size} x {self.recipe.sequence_len} tokens"
+        )
+
     # ---- the planner's interface --------------------------------------------------------------
 
     def train(self, N: ArrayLike, D: ArrayLike) -> Array:
@@ -106,6 +129,31 @@ class CalibratedCost:
         found = (1 - share) * log_k[above - 1] + share * log_k[above]
         return np.exp(found + np.minimum(0.0, log_budget - at_N[..., 0]))
 
+    def spread(self, N: float, D: float, k: float, demand: Demand) -> Spread:
+        """Intervals of the seconds, priced; FLOPs and bytes are counts."""
+        models = nearest_shapes(N, self.serving.vocab_size)
+        steps, times = self.decoding(np.array([k]), demand)
+        host = demand.questions * k * self.serving.sample_seconds
+        serve = spread_of_steps(
+            *(self.serving, self.serving_tariff, models, [*steps, prompt_step(demand)]),
+            *([*times[:, 0].tolist(), demand.questions], host),
+        )
+        shapes = nearest_shapes(N, self.training.vocab_size)
+        batch = self.recipe.batch_size, self.recipe.sequence_len
+        train = spread_of_training(self.training, self.training_tariff, shapes, batch)
+        price = float(self.train(N, D)), float(self.serve(N, k, demand))
+        largest = max(steps, key=lambda step: step.suffix_len)  # type: ignore[union-attr]
+        notes = (
+            *outside_words("training", self.training, N, train.beyond),
+            *outside_words("serving", self.serving, N, serve.beyond),
+            *memory_words(self.serving, models[-1], largest),
+        )
+        return Spread(
+            train=(price[0] * train.low, price[0] * train.high),
+            serve=(price[1] * serve.low, price[1] * serve.high),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
     # ---- how ----------------------------------------------------------------------------------
 
     def token_price(self, N: ArrayLike) -> Array:
@@ -136,8 +184,15 @@ class CalibratedCost:
 
     def price_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
         """Of the whole demand with k samples a question [K]."""
-        questions = demand.questions
-        samples = questions * k
+        steps, times = self.decoding(k, demand)
+        decoding = (times * self.step_prices(config, steps).reshape(times.shape)).sum(0)
+        first = self.step_prices(config, [prompt_step(demand)])[0]
+        host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
+        return demand.questions * (first + k * host) + decoding
+
+    def decoding(self, k: Array, demand: Demand) -> tuple[list[Step], Array]:
+        """The decode steps that stand for all, [NODES K], and how often each is made [NODES, K]."""
+        samples = demand.questions * k
         rows = np.clip(samples, 1, self.max_num_seqs)
         prompts = np.clip(rows / k, 1, rows)
         steps = max(demand.output_tokens - 1, 0.0)
@@ -149,11 +204,7 @@ class CalibratedCost:
             for length in lengths.tolist()
             for n, p in zip(rows.tolist(), prompts.tolist(), strict=True)
         ]
-        of_steps = self.step_prices(config, shapes).reshape(NODES, len(k))
-        decoding = samples * steps / rows * (weights / 2 @ of_steps)
-        first = self.step_prices(config, [PrefillStep(math.ceil(prefix))])[0]
-        host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
-        return questions * first + decoding + samples * host
+        return shapes, weights[:, None] / 2 * (samples * steps / rows)
 
     def step_prices(self, config: ModelConfig, steps: list[Step]) -> Array:
         costs = self.serving
@@ -164,6 +215,10 @@ class CalibratedCost:
         place = {step: i for i, step in enumerate(once)}
         prices = self.serving_tariff.price(seconds, table.flops, table.bytes)
         return prices[[place[step] for step in steps]]
+
+
+def prompt_step(demand: Demand) -> PrefillStep:
+    return PrefillStep(math.ceil(max(demand.prompt_tokens, 1.0)))
 
 
 def pick(values: Array, index: NDArray[np.int64]) -> Array:

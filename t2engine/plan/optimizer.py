@@ -5,18 +5,19 @@ how much of the compute-optimal plan's budget the T2 plan does without at equal 
 
     saving = 1 - 1 / r,    r the multiple of the budget the compute-optimal plan needs
 
-Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2N), costs in FLOPs.
+Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2N), costs in the
+        unit of the cost model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.costs.formula import CostModel, Demand, FormulaCost, Spread
 from t2engine.laws.approach1 import Approach1Law
-from t2engine.plan.baseline import LARGEST_RATIO, budget_ratio, compute_optimal
+from t2engine.plan.baseline import LARGEST_RATIO, Baseline, budget_ratio, compute_optimal
 from t2engine.plan.closed_form import solve_closed_form
-from t2engine.plan.problem import Budget, PassLaw, Problem
+from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
 from t2engine.plan.search import search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 
@@ -25,14 +26,17 @@ SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to spend a budget. `inference_flops` is for all questions served."""
+    """One way to spend a budget. `inference_cost` is for all questions served; `spread` says how
+    far off measured costs may be, and is None where they are by formula."""
 
     N: float
     D: float
     k: float
     pass_at_k: float
-    train_flops: float
-    inference_flops: float
+    train_cost: float
+    inference_cost: float
+    unit: str
+    spread: Spread | None
     law: str
     warnings: tuple[str, ...]
 
@@ -41,8 +45,8 @@ class Plan:
         return self.D / self.N
 
     @property
-    def total_flops(self) -> float:
-        return self.train_flops + self.inference_flops
+    def total_cost(self) -> float:
+        return self.train_cost + self.inference_cost
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class PlanReport:
 
     `budget_ratio` is the multiple of the budget that the compute-optimal plan needs to match the
     T2 plan; None where even the largest multiple tried does not. `ties` are other optima whose
-    predicted pass@k cannot be told apart.
+    predicted pass@k cannot be told apart. `target` is the pass@k that the budget is the least cost
+    of, None where the budget was given. `costs` says where the prices come from.
     """
 
     t2: Plan
@@ -61,6 +66,10 @@ class PlanReport:
     demand: Demand
     budget_ratio: float | None
     warnings: tuple[str, ...]
+    unit: str
+    costs: str
+    measured: bool
+    target: float | None = None
 
     @property
     def saving(self) -> float | None:
@@ -76,10 +85,7 @@ def plan_budget(
     """The (N, D, k) of highest predicted pass@k within the budget."""
     demand = demand or Demand()
     problem = Problem(law, cost or FormulaCost(), budget, demand)
-    baseline = compute_optimal(problem)
-    _refuse_less_than_one(baseline.N, baseline.D)
-    best, *others = _optima(problem, baseline.N)
-    _refuse_less_than_one(best.N, best.D)
+    baseline, (best, *others) = best_plans(problem)
     baseline_warnings: tuple[str, ...] = ()
     if baseline.clipped:
         baseline_warnings = (
@@ -98,12 +104,32 @@ def plan_budget(
     if others:
         places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
         warnings += (f"other optima predict the same pass@k: {places}",)
-    return PlanReport(best, optimal, tuple(others), budget, demand, ratio, warnings)
+    return PlanReport(
+        t2=best,
+        compute_optimal=optimal,
+        ties=tuple(others),
+        budget=budget,
+        demand=demand,
+        budget_ratio=ratio,
+        warnings=warnings,
+        unit=problem.cost.unit,
+        costs=problem.cost.description,
+        measured=problem.cost.measured,
+    )
+
+
+def best_plans(problem: Problem) -> tuple[Baseline, list[Plan]]:
+    """The compute-optimal plan; the best one, and those that tie with it."""
+    baseline = compute_optimal(problem)
+    _refuse_less_than_one(baseline.N, baseline.D)
+    best, *others = _optima(problem, baseline.N)
+    _refuse_less_than_one(best.N, best.D)
+    return baseline, [best, *others]
 
 
 def _refuse_less_than_one(N: float, D: float) -> None:
     if N < 1 or D < 1:
-        raise ValueError(
+        raise BudgetTooSmallError(
             f"the plan comes out at N = {N:.2g} parameters and D = {D:.2g} tokens, both must be at "
             "least 1: the budget is too small, or N or D has no effect in these observations"
         )
@@ -123,15 +149,19 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
 
 
 def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...]) -> Plan:
+    spread = problem.cost.spread(N, D, k, problem.demand)
+    notes = () if spread is None else spread.notes
     return Plan(
         N=N,
         D=D,
         k=k,
         pass_at_k=float(problem.law.pass_at_k(N, D, k)),
-        train_flops=float(problem.cost.train(N, D)),
-        inference_flops=float(problem.cost.serve(N, k, problem.demand)),
+        train_cost=float(problem.cost.train(N, D)),
+        inference_cost=float(problem.cost.serve(N, k, problem.demand)),
+        unit=problem.cost.unit,
+        spread=spread,
         law=problem.law.name,
-        warnings=warnings + range_warnings(problem.law.fit, N, D, k),
+        warnings=warnings + range_warnings(problem.law.fit, N, D, k) + notes,
     )
 
 

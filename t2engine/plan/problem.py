@@ -23,6 +23,10 @@ from t2engine.laws.gamma import Array
 from t2engine.laws.law import FitReport
 
 
+class BudgetTooSmallError(ValueError):
+    """Not one model can be trained on one token and sampled once."""
+
+
 class PassLaw(Protocol):
     """What the planner needs of a law: predictions for arrays of N, D and k, which broadcast."""
 
@@ -69,28 +73,43 @@ class Budget:
         return Budget(**{x: v * factor for x, v in vars(self).items() if v is not None})
 
 
+def spend_for(
+    total: float | None, train: float | None, inference: float | None, target: float | None
+) -> Budget | None:
+    """The budget, or None where a target stands in its place."""
+    if target is None:
+        return Budget(total, train, inference)
+    if (total, train, inference) != (None, None, None):
+        raise ValueError("a plan has either a budget or a target: leave one of them out")
+    return None
+
+
 DEFAULT_QUESTIONS = 1e6
 DEFAULT_OUTPUT_TOKENS = 16.0  # about one worked answer of the shipped arithmetic task
 
 
 def demand_for(
-    budget: Budget,
+    budget: Budget | None,
     questions: float | None = None,
     output_tokens: float | None = None,
     prompt_tokens: float = 0.0,
+    *,
+    measured: bool = False,
 ) -> Demand:
     """The demand with defaults filled in.
 
     An inference budget is for one question and, as in the paper, for one served token, so that
-    k = C_inf / 2N. One budget serves a million questions of 16 output tokens unless told otherwise.
+    k = C_inf / 2N. One budget serves a million questions of 16 output tokens unless told otherwise,
+    and so many tokens is what measured costs are taken for.
     """
-    if budget.is_split:
+    if budget is not None and budget.is_split:
         if questions not in (None, 1):
             raise ValueError(
                 "an inference budget is for one question: questions must be left out with two "
                 f"budgets, got {questions:g}"
             )
-        return Demand(1.0, 1.0 if output_tokens is None else output_tokens, prompt_tokens)
+        default = DEFAULT_OUTPUT_TOKENS if measured else 1.0
+        return Demand(1.0, default if output_tokens is None else output_tokens, prompt_tokens)
     return Demand(
         DEFAULT_QUESTIONS if questions is None else questions,
         DEFAULT_OUTPUT_TOKENS if output_tokens is None else output_tokens,

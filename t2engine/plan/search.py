@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2engine.laws.gamma import Array
-from t2engine.plan.problem import Problem
+from t2engine.plan.problem import BudgetTooSmallError, Problem
 
 GRID_SPLIT = 1001  # values of ln N with two budgets
 GRID_TOTAL = (161, 121)  # values of ln N and of the logit share with one
@@ -48,7 +48,7 @@ def search(problem: Problem, N_range: tuple[float, float]) -> tuple[Found, ...]:
     logit = np.zeros(1) if split else np.linspace(-WIDEST_LOGIT, WIDEST_LOGIT, GRID_TOTAL[1])
     merit = problem.merit(np.exp(log_N)[:, None], extra_of(logit))
     if not np.isfinite(merit).any():
-        raise ValueError(
+        raise BudgetTooSmallError(
             f"the budget is too small: no model of {N_range[0]:.3g} to {N_range[1]:.3g} parameters "
             "can be trained on one token and sampled once"
         )

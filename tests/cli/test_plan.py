@@ -50,7 +50,7 @@ def test_two_budgets_follow_the_paper(ladder: str, capsys: pytest.CaptureFixture
         plan = json.loads(capsys.readouterr().out)["t2"]
         assert plan["law"] == law
         assert plan["k"] == pytest.approx(1e8 / (2 * plan["N"]), rel=1e-9)
-        assert plan["train_flops"] == pytest.approx(1e13, rel=1e-9)
+        assert plan["train_cost"] == pytest.approx(1e13, rel=1e-9)
 
 
 def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_table_shows_both_plans_the_saving_and_every_warning(choice: LawChoice) 
     assert report.t2.warnings
     for warning in (*report.t2.warnings, *report.compute_optimal.warnings, *report.warnings):
         assert warning in text
-    assert f"({report.t2.train_flops / 1e16:.0%})" in text
+    assert f"({report.t2.train_cost / 1e16:.0%})" in text
 
 
 def test_two_budgets_state_their_units(choice: LawChoice) -> None:
