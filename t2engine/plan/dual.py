@@ -3,9 +3,9 @@
     minimise  train(N, D) + serve(N, k)    subject to  pass@k(N, D, k) >= target
 
 The best pass@k within a budget rises with the budget, so the least cost is the budget at which it
-crosses the target: bracketed in powers of ten, then found by false position on the log-odds of
+crosses the target: bracketed in powers of a hundred, then found by false position on the log-odds of
 pass@k over ln C. Every step is the global search of the problem with that budget, so no local
-optimum is followed.
+optimum is followed. Where pass@k is within 1e-12 of 1 its own rounding is what limits the cost.
 
 Units:  N parameters, D training tokens, k samples per question, costs in the cost model's unit.
 Raises: ValueError for a target outside (0, 1), and for one that no budget reaches, with the best
@@ -90,14 +90,9 @@ def bracket(
             f"{law.name} reaches no pass@k of {target:g}: its best is {best:.4g}, at "
             f"{math.exp(at):.3g} {cost.unit}; lower the target"
         )
-    while at > start - reach:
+    while short(at - STEP) <= 0:  # ends where a budget buys nothing
         at -= STEP
-        if short(at) > 0:
-            return at, at + STEP
-    raise UnreachableTargetError(
-        f"{law.name} predicts a pass@k of {target:g} at any cost, down to {math.exp(at):.3g} "
-        f"{cost.unit}: raise the target"
-    )
+    return at - STEP, at
 
 
 def crossing(short: Callable[[float], float], low: float, high: float) -> float:
