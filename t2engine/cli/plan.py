@@ -59,6 +59,31 @@ def plan(
     usd_per_hour: cost_options.UsdPerHour = None,
     training_usd_per_hour: cost_options.TrainingUsdPerHour = None,
     joules: cost_options.Joules = False,
+    max_tokens: Annotated[
+        float | None, typer.Option(help="Data wall: the most training tokens.")
+    ] = None,
+    unique_tokens: Annotated[
+        float | None,
+        typer.Option(help="Tokens of data there are; seen --max-epochs times at most."),
+    ] = None,
+    max_epochs: Annotated[
+        float | None, typer.Option(help="How often --unique-tokens may be repeated (default 1).")
+    ] = None,
+    max_k: Annotated[
+        float | None, typer.Option("--max-k", help="The most samples a question may get.")
+    ] = None,
+    min_size: Annotated[float | None, typer.Option(help="The least parameters N.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="The most parameters N.")] = None,
+    size: Annotated[
+        list[float] | None, typer.Option(help="An N that is allowed; repeatable (default: any).")
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(help="The most seconds for a question alone; needs --profile."),
+    ] = None,
+    max_memory: Annotated[
+        float | None, typer.Option(help="The most bytes to serve in; needs --profile.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -73,6 +98,7 @@ def plan(
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import fit_law
     from t2engine.plan.dual import plan_target
+    from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
     from t2engine.reports.plan_table import plan_document, plan_table
@@ -87,15 +113,26 @@ def plan(
         training_usd_per_hour=training_usd_per_hour,
         joules=joules,
     )
+    limits = Limits(
+        max_tokens=max_tokens,
+        unique_tokens=unique_tokens,
+        max_epochs=max_epochs,
+        max_k=max_k,
+        min_size=min_size,
+        max_size=max_size,
+        allowed_sizes=tuple(size or ()),
+        max_latency_seconds=max_latency,
+        max_memory_bytes=max_memory,
+    )
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
     rows = read_shipped_observations() if observations is None else read_observations(observations)
     choice = fit_law(pass_curves(rows), law)
     if spend is None:
         assert target is not None
-        report = plan_target(choice.law, target, demand, costs)
+        report = plan_target(choice.law, target, demand, costs, limits)
     else:
-        report = plan_budget(choice.law, spend, demand, costs)
+        report = plan_budget(choice.law, spend, demand, costs, limits)
     if as_json:
         print(json.dumps(plan_document(report, choice)))
         return

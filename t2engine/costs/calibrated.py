@@ -16,12 +16,13 @@ Raises: ValueError where a profile lacks what is asked, or a number is not above
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from t2engine import metering
 from t2engine.costs.formula import Demand, Spread
 from t2engine.costs.ladder import ladder
 from t2engine.costs.measurements import show_precision
@@ -107,13 +108,7 @@ class CalibratedCost:
         return np.asarray(np.asarray(budget, float) / self.token_price(N), float)
 
     def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
-        log_N, log_k, log_price = self.table(demand)
-        N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
-        at_N = interpolate_rows(log_N, log_price, np.log(N))  # [..., K]
-        at_k = np.clip(np.log(k), log_k[0], log_k[-1])
-        above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
-        share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
-        return np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above))
+        return interpolate(*self.table(demand), N, k)
 
     def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
         """Below one sample's price, k is as much below 1 as the budget is below the price."""
@@ -154,7 +149,29 @@ class CalibratedCost:
             notes=tuple(dict.fromkeys(notes)),
         )
 
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        alone = replace(demand, questions=1.0)
+        return self.by_the_second.samples_for(N, seconds, alone)
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        """Of as many samples as are decoded at once, at their full length."""
+        log_N, shapes = sparse_ladder(self.serving.vocab_size)
+        rows = np.clip(demand.questions * K_GRID, 1, self.max_num_seqs)
+        prompts = np.clip(rows / K_GRID, 1, rows)
+        tokens = prompts * max(demand.prompt_tokens, 1.0) + rows * demand.output_tokens
+        precision = self.serving.precision
+        needed = [
+            metering.weight_bytes(config, precision)
+            + metering.key_value_bytes(config, 1, precision) * tokens
+            for config in shapes
+        ]
+        return interpolate(log_N, np.log(K_GRID), np.log(needed), N, k)
+
     # ---- how ----------------------------------------------------------------------------------
+
+    @cached_property
+    def by_the_second(self) -> CalibratedCost:
+        return replace(self, serving_tariff=BY_THE_SECOND, training_tariff=BY_THE_SECOND, tables={})
 
     def token_price(self, N: ArrayLike) -> Array:
         log_N, log_price = self.token_prices
@@ -219,6 +236,16 @@ class CalibratedCost:
 
 def prompt_step(demand: Demand) -> PrefillStep:
     return PrefillStep(math.ceil(max(demand.prompt_tokens, 1.0)))
+
+
+def interpolate(log_N: Array, log_k: Array, log_values: Array, N: ArrayLike, k: ArrayLike) -> Array:
+    """exp of log_values [M, K] at points; k is held within the grid."""
+    N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
+    at_N = interpolate_rows(log_N, log_values, np.log(N))  # [..., K]
+    at_k = np.clip(np.log(k), log_k[0], log_k[-1])
+    above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
+    share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
+    return np.asarray(np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above)))
 
 
 def pick(values: Array, index: NDArray[np.int64]) -> Array:

@@ -72,6 +72,17 @@ class CostModel(Protocol):
         """The k that `budget` serves at N; below 1 where not even one sample fits."""
         ...
 
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        """The k that one question, served alone, gets within some seconds.
+
+        Raises: ValueError for costs that know no seconds.
+        """
+        ...
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        """Weights, keys and values of all that is served at once; the same error."""
+        ...
+
     def spread(self, N: float, D: float, k: float, demand: Demand) -> Spread | None:
         """How far off the costs of one plan may be; None for costs that are exact by definition."""
         ...
@@ -107,3 +118,13 @@ class FormulaCost:
 
     def spread(self, N: float, D: float, k: float, demand: Demand) -> None:
         return None
+
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        raise ValueError(
+            "a limit on latency needs the costs of a machine, got formula costs: give a profile"
+        )
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        raise ValueError(
+            "a limit on memory needs the costs of a machine, got formula costs: give a profile"
+        )

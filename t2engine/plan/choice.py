@@ -25,7 +25,7 @@ from t2engine.laws.observations import Observations
 from t2engine.laws.passk import beta_pass_at_k, check_counts
 
 LARGEST_K = 1_000_000
-NUM_RESAMPLES = 200  # of the interval, by bootstrap over questions
+NUM_RESAMPLES = 100  # of the interval, by bootstrap over questions
 LEVEL = 0.9
 
 
@@ -147,7 +147,9 @@ def option_of(
     def accuracy(k: int) -> float:
         return float(beta_pass_at_k(spread_of_p.a, spread_of_p.b, k))
 
-    warnings = () if spread_of_p.converged else ("the fit to its counts did not converge",)
+    warnings: tuple[str, ...] = ()
+    if not spread_of_p.converged:
+        warnings = ("the fit to its counts did not converge",)
     if accuracy(max_k) < target:
         return Option(candidate.model, candidate.N, None, accuracy(max_k), None, None, warnings)
     low, high = 0, max_k  # the target is reached at high, and not at low

@@ -3,8 +3,8 @@
     minimise  train(N, D) + serve(N, k)    subject to  pass@k(N, D, k) >= target
 
 The best pass@k within a budget rises with the budget, so the least cost is the budget at which it
-crosses the target: bracketed in powers of a hundred, then found by false position on the log-odds of
-pass@k over ln C. Every step is the global search of the problem with that budget, so no local
+crosses the target: bracketed in powers of a hundred, then found by false position on the log-odds
+of pass@k over ln C. Every step is the global search of the problem with that budget, so no local
 optimum is followed. Where pass@k is within 1e-12 of 1 its own rounding is what limits the cost.
 
 Units:  N parameters, D training tokens, k samples per question, costs in the cost model's unit.
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.plan.limits import Limits
 from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget
 from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
 
@@ -38,6 +39,7 @@ def plan_target(
     target: float,
     demand: Demand | None = None,
     cost: CostModel | None = None,
+    limits: Limits | None = None,
 ) -> PlanReport:
     """The plan of least cost whose predicted pass@k is at least `target`; its budget is that cost.
 
@@ -47,14 +49,18 @@ def plan_target(
     if not 0 < target < 1:
         raise ValueError(f"target must be a pass@k above 0 and below 1, got {target:g}")
     demand, cost = demand or Demand(), cost or FormulaCost()
-    least = least_cost(law, target, demand, cost)
-    return replace(plan_budget(law, Budget(total=least), demand, cost), target=target)
+    limits = limits or Limits()
+    least = least_cost(law, target, demand, cost, limits)
+    report = plan_budget(law, Budget(total=least), demand, cost, limits)
+    return replace(report, target=target)
 
 
-def least_cost(law: PassLaw, target: float, demand: Demand, cost: CostModel) -> float:
+def least_cost(
+    law: PassLaw, target: float, demand: Demand, cost: CostModel, limits: Limits
+) -> float:
     def short(log_C: float) -> float:
         """How far the best plan of a budget stays below the target, in log-odds."""
-        problem = Problem(law, cost, Budget(total=math.exp(log_C)), demand)
+        problem = Problem(law, cost, Budget(total=math.exp(log_C)), demand, limits)
         try:
             best = best_plans(problem)[1][0]
         except BudgetTooSmallError:
