@@ -79,7 +79,7 @@ class Limits:
         return tuple(sorted({N for N in self.allowed_sizes if low <= N <= high}))
 
     def within(self, low: float, high: float) -> tuple[float, float]:
-        """The allowed part of a range of N; where there is none, as wide a range that is allowed."""
+        """The allowed part of a range of N; where there is none, as wide a range that is."""
         least, most = self.size_range
         if least > high:
             return least, min(most, least * high / low)

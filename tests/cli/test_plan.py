@@ -108,6 +108,17 @@ def test_a_profile_prices_in_seconds_or_money(
         assert words in printed
 
 
+def test_limits_hold_and_are_said(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--max-k", "3", "--size", "1e5", "--size", "3e5", "--max-tokens", "1e9"]
+    arguments = ["plan", "--budget", "1e14", "--observations", ladder, *limits, "--json"]
+    assert run(arguments) == 0
+    found = json.loads(capsys.readouterr().out)["t2"]
+    assert found["k"] == pytest.approx(3)
+    assert min(abs(found["N"] / size - 1) for size in (1e5, 3e5)) < 1e-9
+    assert "the limit on samples holds k at 3" in found["warnings"]
+    assert "N is one of 2 sizes that are allowed" in found["warnings"]
+
+
 def test_measured_budgets_for_one_question_are_for_whole_answers(
     ladder: str, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +153,8 @@ def test_measured_budgets_for_one_question_are_for_whole_answers(
         (["--budget", "10"], "the budget is too small"),
         (["--budgets", "10"], "--budgets"),
         (["--target", "0.8", "--budget", "1e14"], "either a budget or a target"),
+        (["--budget", "1e14", "--max-k", "0.5"], "max_k must be at least 1, got 0.5"),
+        (["--budget", "1e14", "--max-latency", "1"], "latency needs the costs of a machine"),
         (["--target", "1"], "target must be a pass@k above 0 and below 1, got 1"),
         (["--budget", "10", "--usd-per-hour", "1"], "--usd-per-hour needs --profile"),
         (["--budget", "10", "--profile", "absent.json"], "absent.json: no such file"),
