@@ -7,7 +7,7 @@ import sys
 import typer
 
 from t2engine import __version__
-from t2engine.cli import bench, calibrate, demo, doctor, plan, sample, study
+from t2engine.cli import bench, calibrate, choose, demo, doctor, plan, sample, study
 
 CLICK_ERROR: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(sample.sample)
 app.command()(plan.plan)
+app.command()(choose.choose)
 app.command()(calibrate.calibrate)
 app.command()(bench.bench)
 app.command()(doctor.doctor)

@@ -10,19 +10,26 @@ from typing import Annotated
 
 import typer
 
+from t2engine.cli import cost_options
+
 LAWS = "approach1, approach2, or best: whichever predicts unseen compute better"
 
 
 def plan(
     budget: Annotated[
         float | None,
-        typer.Option(help="Total FLOPs: training and serving every question come out of it."),
+        typer.Option(help="In all, in FLOPs: training and serving every question come out of it."),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="In place of a budget: the least cost of this pass@k, such as 0.8."),
     ] = None,
     train_budget: Annotated[
-        float | None, typer.Option(help="Training FLOPs; goes with --inference-budget.")
+        float | None, typer.Option(help="For training alone; goes with --inference-budget.")
     ] = None,
     inference_budget: Annotated[
-        float | None, typer.Option(help="FLOPs for one question: 2N for each token of k samples.")
+        float | None,
+        typer.Option(help="For one question: in FLOPs 2N for each token of k samples."),
     ] = None,
     questions: Annotated[
         float | None, typer.Option(help="Questions that --budget serves (default 1,000,000).")
@@ -45,26 +52,87 @@ def plan(
         ),
     ] = None,
     law: Annotated[str, typer.Option(help=f"{LAWS}.")] = "best",
+    profile: cost_options.Profile = None,
+    training_profile: cost_options.TrainingProfile = None,
+    precision: cost_options.Precision = None,
+    vocab_size: cost_options.VocabSize = None,
+    usd_per_hour: cost_options.UsdPerHour = None,
+    training_usd_per_hour: cost_options.TrainingUsdPerHour = None,
+    joules: cost_options.Joules = False,
+    max_tokens: Annotated[
+        float | None, typer.Option(help="Data wall: the most training tokens.")
+    ] = None,
+    unique_tokens: Annotated[
+        float | None,
+        typer.Option(help="Tokens of data there are; seen --max-epochs times at most."),
+    ] = None,
+    max_epochs: Annotated[
+        float | None, typer.Option(help="How often --unique-tokens may be repeated (default 1).")
+    ] = None,
+    max_k: Annotated[
+        float | None, typer.Option("--max-k", help="The most samples a question may get.")
+    ] = None,
+    min_size: Annotated[float | None, typer.Option(help="The least parameters N.")] = None,
+    max_size: Annotated[float | None, typer.Option(help="The most parameters N.")] = None,
+    size: Annotated[
+        list[float] | None, typer.Option(help="An N that is allowed; repeatable (default: any).")
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(help="The most seconds for a question alone; needs --profile."),
+    ] = None,
+    max_memory: Annotated[
+        float | None, typer.Option(help="The most bytes to serve in; needs --profile.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
 ) -> None:
     """The (N, D, k) of highest predicted pass@k for a budget, beside the compute-optimal plan.
 
-    All budgets are in FLOPs: training costs 6ND, every served token 2N.
+    Budgets are in FLOPs (training costs 6ND, every served token 2N), or with --profile in seconds
+    of that machine, in dollars or in joules.
     """
+    from t2engine.costs.options import CostOptions, cost_model
     from t2engine.laws.curves import pass_curves
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import fit_law
+    from t2engine.plan.dual import plan_target
+    from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
-    from t2engine.plan.problem import Budget, demand_for
+    from t2engine.plan.problem import demand_for, spend_for
     from t2engine.reports.plan_table import plan_document, plan_table
 
-    spend = Budget(total=budget, train=train_budget, inference=inference_budget)
-    demand = demand_for(spend, questions, tokens, prompt_tokens)
+    spend = spend_for(budget, train_budget, inference_budget, target)
+    options = CostOptions(
+        profile=profile,
+        training_profile=training_profile,
+        precision=precision,
+        vocab_size=vocab_size,
+        usd_per_hour=usd_per_hour,
+        training_usd_per_hour=training_usd_per_hour,
+        joules=joules,
+    )
+    limits = Limits(
+        max_tokens=max_tokens,
+        unique_tokens=unique_tokens,
+        max_epochs=max_epochs,
+        max_k=max_k,
+        min_size=min_size,
+        max_size=max_size,
+        allowed_sizes=tuple(size or ()),
+        max_latency_seconds=max_latency,
+        max_memory_bytes=max_memory,
+    )
+    demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
+    costs = cost_model(options)
     rows = read_shipped_observations() if observations is None else read_observations(observations)
     choice = fit_law(pass_curves(rows), law)
-    report = plan_budget(choice.law, spend, demand)
+    if spend is None:
+        assert target is not None
+        report = plan_target(choice.law, target, demand, costs, limits)
+    else:
+        report = plan_budget(choice.law, spend, demand, costs, limits)
     if as_json:
         print(json.dumps(plan_document(report, choice)))
         return

@@ -16,14 +16,24 @@ Raises: ValueError where a profile lacks what is asked, or a number is not above
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2engine.costs.formula import Demand
+from t2engine import metering
+from t2engine.costs.formula import Demand, Spread
 from t2engine.costs.ladder import ladder
+from t2engine.costs.measurements import show_precision
 from t2engine.costs.predictions import NODES, MachineCosts
+from t2engine.costs.spread import (
+    memory_words,
+    nearest_shapes,
+    outside_words,
+    spread_of_steps,
+    spread_of_training,
+)
 from t2engine.costs.step_time import step_seconds
 from t2engine.costs.steps import DecodeStep, PrefillStep, Step
 from t2engine.costs.tariff import BY_THE_SECOND, Tariff
@@ -74,6 +84,21 @@ class CalibratedCost:
     def unit(self) -> str:
         return self.serving_tariff.unit
 
+    @property
+    def measured(self) -> bool:
+        return True
+
+    @property
+    def description(self) -> str:
+        """The machines, and what was assumed of models and batches."""
+        serving, training = self.serving.profile.machine, self.training.profile.machine
+        return (
+            f"measured: serving in {show_precision(self.serving.precision)} on {serving}, up to "
+            f"{self.max_num_seqs} samples at once; training on "
+            f"{'the same' if training == serving else training}, steps of "
+            f"{self.recipe.batch_size} x {self.recipe.sequence_len} tokens"
+        )
+
     # ---- the planner's interface --------------------------------------------------------------
 
     def train(self, N: ArrayLike, D: ArrayLike) -> Array:
@@ -83,13 +108,7 @@ class CalibratedCost:
         return np.asarray(np.asarray(budget, float) / self.token_price(N), float)
 
     def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
-        log_N, log_k, log_price = self.table(demand)
-        N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
-        at_N = interpolate_rows(log_N, log_price, np.log(N))  # [..., K]
-        at_k = np.clip(np.log(k), log_k[0], log_k[-1])
-        above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
-        share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
-        return np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above))
+        return interpolate(*self.table(demand), N, k)
 
     def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
         """Below one sample's price, k is as much below 1 as the budget is below the price."""
@@ -105,9 +124,63 @@ class CalibratedCost:
         found = (1 - share) * log_k[above - 1] + share * log_k[above]
         return np.exp(found + np.minimum(0.0, log_budget - at_N[..., 0]))
 
+    def spread(self, N: float, D: float, k: float, demand: Demand) -> Spread:
+        """Intervals of the seconds, priced; FLOPs and bytes are counts."""
+        models = nearest_shapes(N, self.serving.vocab_size)
+        steps, times = self.decoding(np.array([k]), demand)
+        host = demand.questions * k * self.serving.sample_seconds
+        serve = spread_of_steps(
+            *(self.serving, self.serving_tariff, models, [*steps, prompt_step(demand)]),
+            *([*times[:, 0].tolist(), demand.questions], host),
+        )
+        shapes = nearest_shapes(N, self.training.vocab_size)
+        batch = self.recipe.batch_size, self.recipe.sequence_len
+        train = spread_of_training(self.training, self.training_tariff, shapes, batch)
+        price = float(self.train(N, D)), float(self.serve(N, k, demand))
+        largest = max(steps, key=lambda step: step.suffix_len)  # type: ignore[union-attr]
+        notes = (
+            *outside_words("training", self.training, N, train.beyond),
+            *outside_words("serving", self.serving, N, serve.beyond),
+            *memory_words(self.serving, models[-1], largest),
+        )
+        return Spread(
+            train=(price[0] * train.low, price[0] * train.high),
+            serve=(price[1] * serve.low, price[1] * serve.high),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        alone = replace(demand, questions=1.0)
+        return self.by_the_second.samples_for(N, seconds, alone)
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        """Of as many samples as are decoded at once, at their full length."""
+        log_N, shapes = sparse_ladder(self.serving.vocab_size)
+        rows = np.clip(demand.questions * K_GRID, 1, self.max_num_seqs)
+        prompts = np.clip(rows / K_GRID, 1, rows)
+        tokens = prompts * max(demand.prompt_tokens, 1.0) + rows * demand.output_tokens
+        precision = self.serving.precision
+        needed = [
+            metering.weight_bytes(config, precision)
+            + metering.key_value_bytes(config, 1, precision) * tokens
+            for config in shapes
+        ]
+        return interpolate(log_N, np.log(K_GRID), np.log(needed), N, k)
+
     # ---- how ----------------------------------------------------------------------------------
 
+    @cached_property
+    def by_the_second(self) -> CalibratedCost:
+        return replace(self, serving_tariff=BY_THE_SECOND, training_tariff=BY_THE_SECOND, tables={})
+
     def token_price(self, N: ArrayLike) -> Array:
+        log_N, log_price = self.token_prices
+        at_N = np.log(np.asarray(N, float))
+        return np.exp(interpolate_rows(log_N, log_price, at_N)[..., 0])
+
+    @cached_property
+    def token_prices(self) -> tuple[Array, Array]:
+        """ln N [M] and ln of the price of training on one token [M, 1]."""
         log_N, shapes = sparse_ladder(self.training.vocab_size)
         fit = self.training.profile.training
         assert fit is not None, "checked when this was made"
@@ -115,9 +188,7 @@ class CalibratedCost:
         table = tabulate_training(shapes, [batch] * len(shapes))
         seconds = training_seconds(fit.rates, table)
         price = self.training_tariff.price(seconds, table.flops, table.bytes)
-        price /= batch[0] * batch[1]
-        at_N = np.log(np.asarray(N, float))
-        return np.exp(interpolate_rows(log_N, np.log(price)[:, None], at_N)[..., 0])
+        return log_N, np.log(price / (batch[0] * batch[1]))[:, None]
 
     def table(self, demand: Demand) -> tuple[Array, Array, Array]:
         """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
@@ -130,8 +201,15 @@ class CalibratedCost:
 
     def price_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
         """Of the whole demand with k samples a question [K]."""
-        questions = demand.questions
-        samples = questions * k
+        steps, times = self.decoding(k, demand)
+        decoding = (times * self.step_prices(config, steps).reshape(times.shape)).sum(0)
+        first = self.step_prices(config, [prompt_step(demand)])[0]
+        host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
+        return demand.questions * (first + k * host) + decoding
+
+    def decoding(self, k: Array, demand: Demand) -> tuple[list[Step], Array]:
+        """The decode steps that stand for all, [NODES K], and how often each is made [NODES, K]."""
+        samples = demand.questions * k
         rows = np.clip(samples, 1, self.max_num_seqs)
         prompts = np.clip(rows / k, 1, rows)
         steps = max(demand.output_tokens - 1, 0.0)
@@ -143,11 +221,7 @@ class CalibratedCost:
             for length in lengths.tolist()
             for n, p in zip(rows.tolist(), prompts.tolist(), strict=True)
         ]
-        of_steps = self.step_prices(config, shapes).reshape(NODES, len(k))
-        decoding = samples * steps / rows * (weights / 2 @ of_steps)
-        first = self.step_prices(config, [PrefillStep(math.ceil(prefix))])[0]
-        host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
-        return questions * first + decoding + samples * host
+        return shapes, weights[:, None] / 2 * (samples * steps / rows)
 
     def step_prices(self, config: ModelConfig, steps: list[Step]) -> Array:
         costs = self.serving
@@ -158,6 +232,20 @@ class CalibratedCost:
         place = {step: i for i, step in enumerate(once)}
         prices = self.serving_tariff.price(seconds, table.flops, table.bytes)
         return prices[[place[step] for step in steps]]
+
+
+def prompt_step(demand: Demand) -> PrefillStep:
+    return PrefillStep(math.ceil(max(demand.prompt_tokens, 1.0)))
+
+
+def interpolate(log_N: Array, log_k: Array, log_values: Array, N: ArrayLike, k: ArrayLike) -> Array:
+    """exp of log_values [M, K] at points; k is held within the grid."""
+    N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
+    at_N = interpolate_rows(log_N, log_values, np.log(N))  # [..., K]
+    at_k = np.clip(np.log(k), log_k[0], log_k[-1])
+    above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
+    share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
+    return np.asarray(np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above)))
 
 
 def pick(values: Array, index: NDArray[np.int64]) -> Array:

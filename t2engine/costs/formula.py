@@ -36,10 +36,29 @@ class Demand:
             raise ValueError(f"prompt_tokens must be 0 or more, got {self.prompt_tokens}")
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Intervals of 90 % of what a plan costs to train and to serve, low to high, in the unit of
+    the costs, and sentences on where they rest on no measurement."""
+
+    train: tuple[float, float]
+    serve: tuple[float, float]
+    notes: tuple[str, ...]
+
+
 class CostModel(Protocol):
     """Prices a plan in one unit; `serve` is for the whole demand."""
 
-    unit: str
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def measured(self) -> bool: ...
+
+    @property
+    def description(self) -> str:
+        """Where the costs come from, in words."""
+        ...
 
     def train(self, N: ArrayLike, D: ArrayLike) -> Array: ...
 
@@ -53,6 +72,21 @@ class CostModel(Protocol):
         """The k that `budget` serves at N; below 1 where not even one sample fits."""
         ...
 
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        """The k that one question, served alone, gets within some seconds.
+
+        Raises: ValueError for costs that know no seconds.
+        """
+        ...
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        """Weights, keys and values of all that is served at once; the same error."""
+        ...
+
+    def spread(self, N: float, D: float, k: float, demand: Demand) -> Spread | None:
+        """How far off the costs of one plan may be; None for costs that are exact by definition."""
+        ...
+
 
 @dataclass(frozen=True)
 class FormulaCost:
@@ -62,6 +96,8 @@ class FormulaCost:
     serve_flops_per_parameter: float = 2.0  # and token
 
     unit = "flops"
+    measured = False
+    description = "formula: 6ND to train, 2N per served token"
 
     def train(self, N: ArrayLike, D: ArrayLike) -> Array:
         flops = self.train_flops_per_parameter * np.asarray(N, float) * np.asarray(D, float)
@@ -79,3 +115,16 @@ class FormulaCost:
         flops = demand.questions * self.serve_flops_per_parameter * np.asarray(N, float)
         tokens = np.asarray(budget, float) / flops - demand.prompt_tokens
         return np.asarray(tokens / demand.output_tokens, float)
+
+    def spread(self, N: float, D: float, k: float, demand: Demand) -> None:
+        return None
+
+    def samples_within(self, N: ArrayLike, seconds: float, demand: Demand) -> Array:
+        raise ValueError(
+            "a limit on latency needs the costs of a machine, got formula costs: give a profile"
+        )
+
+    def memory_bytes(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        raise ValueError(
+            "a limit on memory needs the costs of a machine, got formula costs: give a profile"
+        )

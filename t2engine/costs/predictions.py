@@ -214,18 +214,25 @@ class MachineCosts:
         lower, upper, share = rungs(model, self.vocab_size)
         return between(estimate(lower), estimate(upper), share)
 
+    def bytes_needed(self, config: ModelConfig, step: Step) -> tuple[int, int]:
+        """Of weights, and of the keys and values of all rows of a step."""
+        tokens = (
+            float(step.prompt_len)
+            if isinstance(step, PrefillStep)
+            else step.num_prompts * step.prefix_len + step.num_samples * step.suffix_len
+        )
+        weights = metering.weight_bytes(config, self.precision)
+        return weights, metering.key_value_bytes(config, math.ceil(tokens), self.precision)
+
     def refuse_what_cannot_fit(self, config: ModelConfig, step: Step) -> None:
-        if isinstance(step, PrefillStep):
-            tokens, what = float(step.prompt_len), f"a prompt of {step.prompt_len:,} tokens"
-        else:
-            tokens = step.num_prompts * step.prefix_len + step.num_samples * step.suffix_len
+        weights, keys = self.bytes_needed(config, step)
+        if weights + keys > self.memory_bytes:
             what = (
-                f"{step.num_samples:,.0f} samples of {step.num_prompts:,.0f} prompts of "
+                f"a prompt of {step.prompt_len:,} tokens"
+                if isinstance(step, PrefillStep)
+                else f"{step.num_samples:,.0f} samples of {step.num_prompts:,.0f} prompts of "
                 f"{step.prefix_len:,.0f} tokens, {step.suffix_len:,.0f} of their own each"
             )
-        weights = metering.weight_bytes(config, self.precision)
-        keys = metering.key_value_bytes(config, math.ceil(tokens), self.precision)
-        if weights + keys > self.memory_bytes:
             raise ValueError(
                 f"memory: {what} need {keys / GIBIBYTE:,.2f} GiB for keys and values beside "
                 f"{weights / GIBIBYTE:,.2f} GiB of weights, expected at most "

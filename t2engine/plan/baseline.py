@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t2engine.laws.gamma import Array
 from t2engine.plan.problem import Problem
 
 LARGEST_RATIO = 1e6  # budgets beyond this multiple are not searched
@@ -28,6 +29,9 @@ PATH_REACH = 1e9  # the smallest N tried is this many times below the largest af
 FINEST = 1e-6  # of ln N: at a maximum merit is flat to the square of this
 SAME_MERIT = 1e-9
 LARGEST_LOG = 600.0  # of D, before a float overflows
+ROOT_RANGE = (-50.0, 200.0)  # ln N
+ROOT_POINTS = 65  # of every round, which divides the bracket by one less
+ROOT_ROUNDS = 9  # 250 / 64**9 is below the last bit
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,12 @@ def compute_optimal(problem: Problem) -> Baseline:
     assert problem.budget.inference is not None
     train, serve = problem.budget.train, problem.budget.inference
 
-    def over_training(log_N: float) -> float:
-        N = math.exp(log_N)
-        return float(problem.cost.train(N, path_tokens(problem, N))) - train
+    def over_training(log_N: Array) -> Array:
+        N = np.exp(log_N)
+        return problem.cost.train(N, path_tokens(problem, N)) - train
 
-    def over_serving(log_N: float) -> float:
-        return float(problem.cost.serve(math.exp(log_N), 1.0, problem.demand)) - serve
+    def over_serving(log_N: Array) -> Array:
+        return problem.cost.serve(np.exp(log_N), 1.0, problem.demand) - serve
 
     log_N, most = _rising_root(over_training), _rising_root(over_serving)
     N = math.exp(min(log_N, most))
@@ -59,11 +63,11 @@ def compute_optimal(problem: Problem) -> Baseline:
     return _baseline(problem, N, float(problem.cost.tokens_for(N, train)), k, most < log_N)
 
 
-def path_tokens(problem: Problem, N: float) -> float:
-    """The D that belongs to N on the compute-optimal path."""
+def path_tokens(problem: Problem, N: Array) -> Array:
+    """The D that belongs to each N on the compute-optimal path."""
     law = problem.law.training
-    gain = math.log(law.alpha * law.A) - law.alpha * math.log(N)
-    return math.exp(min((math.log(law.beta * law.B) - gain) / law.beta, LARGEST_LOG))
+    gain = math.log(law.beta * law.B) - math.log(law.alpha * law.A)
+    return np.exp(np.minimum((gain + law.alpha * np.log(N)) / law.beta, LARGEST_LOG))
 
 
 def budget_ratio(problem: Problem, merit: float) -> float | None:
@@ -83,18 +87,17 @@ def budget_ratio(problem: Problem, merit: float) -> float | None:
 def _best_on_path(problem: Problem, total: float) -> Baseline:
     """The best point of the path over ln N, by a grid and zooming in on its best cell."""
 
-    def over(log_N: float) -> float:
-        N = math.exp(log_N)
-        one_each = float(problem.cost.serve(N, 1.0, problem.demand))
-        return float(problem.cost.train(N, path_tokens(problem, N))) + one_each - total
+    def over(log_N: Array) -> Array:
+        N = np.exp(log_N)
+        one_each = problem.cost.serve(N, 1.0, problem.demand)
+        return problem.cost.train(N, path_tokens(problem, N)) + one_each - total
 
-    law = problem.law.training
-    gain = (math.log(law.beta * law.B) - math.log(law.alpha * law.A)) / law.beta
     top = _rising_root(over)
     low, high = top - math.log(PATH_REACH), top
     while True:
         log_N = np.linspace(low, high, PATH_POINTS)
-        N, D = np.exp(log_N), np.exp(np.minimum(gain + law.alpha / law.beta * log_N, LARGEST_LOG))
+        N = np.exp(log_N)
+        D = path_tokens(problem, N)
         left = total - problem.cost.train(N, D)
         k = np.maximum(problem.cost.samples_for(N, left, problem.demand), 1.0)
         merit = problem.law.merit(N, np.maximum(D, 1.0), k)
@@ -110,12 +113,15 @@ def _baseline(problem: Problem, N: float, D: float, k: float, clipped: bool) -> 
     return Baseline(N, D, k, merit, clipped)
 
 
-def _rising_root(function: Callable[[float], float]) -> float:
-    """The last ln N at which a rising function is not above 0."""
-    low, high = -50.0, 200.0
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if function(middle) <= 0 else (low, middle)
+def _rising_root(function: Callable[[Array], Array]) -> float:
+    """The last ln N at which a rising function of arrays is not above 0."""
+    low, high = ROOT_RANGE
+    for _ in range(ROOT_ROUNDS):
+        at = np.linspace(low, high, ROOT_POINTS)
+        with np.errstate(over="ignore"):  # infinite is above 0, as it should be
+            below = function(at[1:-1]) <= 0
+        last = int(below.sum())
+        low, high = float(at[last]), float(at[last + 1])
     return low
 
 

@@ -5,18 +5,20 @@ how much of the compute-optimal plan's budget the T2 plan does without at equal 
 
     saving = 1 - 1 / r,    r the multiple of the budget the compute-optimal plan needs
 
-Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2N), costs in FLOPs.
+Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2N), costs in the
+        unit of the cost model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.costs.formula import CostModel, Demand, FormulaCost, Spread
 from t2engine.laws.approach1 import Approach1Law
-from t2engine.plan.baseline import LARGEST_RATIO, budget_ratio, compute_optimal
+from t2engine.plan.baseline import LARGEST_RATIO, Baseline, budget_ratio, compute_optimal
 from t2engine.plan.closed_form import solve_closed_form
-from t2engine.plan.problem import Budget, PassLaw, Problem
+from t2engine.plan.limits import Limits
+from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
 from t2engine.plan.search import search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 
@@ -25,14 +27,17 @@ SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to spend a budget. `inference_flops` is for all questions served."""
+    """One way to spend a budget. `inference_cost` is for all questions served; `spread` says how
+    far off measured costs may be, and is None where they are by formula."""
 
     N: float
     D: float
     k: float
     pass_at_k: float
-    train_flops: float
-    inference_flops: float
+    train_cost: float
+    inference_cost: float
+    unit: str
+    spread: Spread | None
     law: str
     warnings: tuple[str, ...]
 
@@ -41,8 +46,8 @@ class Plan:
         return self.D / self.N
 
     @property
-    def total_flops(self) -> float:
-        return self.train_flops + self.inference_flops
+    def total_cost(self) -> float:
+        return self.train_cost + self.inference_cost
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class PlanReport:
 
     `budget_ratio` is the multiple of the budget that the compute-optimal plan needs to match the
     T2 plan; None where even the largest multiple tried does not. `ties` are other optima whose
-    predicted pass@k cannot be told apart.
+    predicted pass@k cannot be told apart. `target` is the pass@k that the budget is the least cost
+    of, None where the budget was given. `costs` says where the prices come from.
     """
 
     t2: Plan
@@ -61,6 +67,10 @@ class PlanReport:
     demand: Demand
     budget_ratio: float | None
     warnings: tuple[str, ...]
+    unit: str
+    costs: str
+    measured: bool
+    target: float | None = None
 
     @property
     def saving(self) -> float | None:
@@ -72,14 +82,15 @@ def plan_budget(
     budget: Budget,
     demand: Demand | None = None,
     cost: CostModel | None = None,
+    limits: Limits | None = None,
 ) -> PlanReport:
-    """The (N, D, k) of highest predicted pass@k within the budget."""
+    """The (N, D, k) of highest predicted pass@k within the budget, and within the limits.
+
+    The compute-optimal plan is the one without limits.
+    """
     demand = demand or Demand()
-    problem = Problem(law, cost or FormulaCost(), budget, demand)
-    baseline = compute_optimal(problem)
-    _refuse_less_than_one(baseline.N, baseline.D)
-    best, *others = _optima(problem, baseline.N)
-    _refuse_less_than_one(best.N, best.D)
+    problem = Problem(law, cost or FormulaCost(), budget, demand, limits or Limits())
+    baseline, (best, *others) = best_plans(problem)
     baseline_warnings: tuple[str, ...] = ()
     if baseline.clipped:
         baseline_warnings = (
@@ -95,15 +106,39 @@ def plan_budget(
             f"the compute-optimal plan does not reach this pass@k at {LARGEST_RATIO:g} times "
             "the budget: no saving can be stated",
         )
+    if problem.limits.any:
+        warnings += ("the limits do not hold for the compute-optimal plan and the saving",)
+        if merit < baseline.merit:
+            warnings += ("the compute-optimal plan without limits predicts more than they allow",)
     if others:
         places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
         warnings += (f"other optima predict the same pass@k: {places}",)
-    return PlanReport(best, optimal, tuple(others), budget, demand, ratio, warnings)
+    return PlanReport(
+        t2=best,
+        compute_optimal=optimal,
+        ties=tuple(others),
+        budget=budget,
+        demand=demand,
+        budget_ratio=ratio,
+        warnings=warnings,
+        unit=problem.cost.unit,
+        costs=problem.cost.description,
+        measured=problem.cost.measured,
+    )
+
+
+def best_plans(problem: Problem) -> tuple[Baseline, list[Plan]]:
+    """The compute-optimal plan; the best one, and those that tie with it."""
+    baseline = compute_optimal(problem)
+    _refuse_less_than_one(baseline.N, baseline.D)
+    best, *others = _optima(problem, baseline.N)
+    _refuse_less_than_one(best.N, best.D)
+    return baseline, [best, *others]
 
 
 def _refuse_less_than_one(N: float, D: float) -> None:
     if N < 1 or D < 1:
-        raise ValueError(
+        raise BudgetTooSmallError(
             f"the plan comes out at N = {N:.2g} parameters and D = {D:.2g} tokens, both must be at "
             "least 1: the budget is too small, or N or D has no effect in these observations"
         )
@@ -112,26 +147,57 @@ def _refuse_less_than_one(N: float, D: float) -> None:
 def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
     """The best plan and those that tie with it."""
     law, cost = problem.law, problem.cost
-    if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost):
+    limits, demand = problem.limits, problem.demand
+    if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost) and not limits.any:
         found = solve_closed_form(law, cost, problem.budget, problem.demand)
         return [_plan(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
-    N_range = _search_range(law, baseline_N)
-    return [
-        _plan(problem, x.N, x.D, x.k, _clip_warning(x.clipped) + _edge_warnings(x.at_edge, N_range))
-        for x in search(problem, N_range)
-    ]
+    N_range = limits.within(*_search_range(law, baseline_N))
+    plans = []
+    for x in search(problem, N_range):
+        held = limits.binding(x.N, x.D, x.k, cost, demand) if limits.any else ()
+        edges = tuple(edge for edge in x.at_edge if not (edge == "N" and _at_limit(limits, x.N)))
+        one_is_most = limits.any and float(limits.most_samples(x.N, cost, demand)) < 1 + 1e-5
+        said = _clip_warning(x.clipped and not one_is_most) + _edge_warnings(edges, N_range) + held
+        plans.append(_plan(problem, x.N, x.D, x.k, said))
+    return plans
+
+
+def _at_limit(limits: Limits, N: float) -> bool:
+    return bool(limits.allowed) or any(abs(N / end - 1) < 1e-5 for end in limits.size_range if end)
 
 
 def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...]) -> Plan:
+    spread = problem.cost.spread(N, D, k, problem.demand)
+    notes = () if spread is None else spread.notes
+    train_cost = float(problem.cost.train(N, D))
+    inference_cost = float(problem.cost.serve(N, k, problem.demand))
+    warnings += _unspent(problem.budget, train_cost, inference_cost)
     return Plan(
         N=N,
         D=D,
         k=k,
         pass_at_k=float(problem.law.pass_at_k(N, D, k)),
-        train_flops=float(problem.cost.train(N, D)),
-        inference_flops=float(problem.cost.serve(N, k, problem.demand)),
+        train_cost=train_cost,
+        inference_cost=inference_cost,
+        unit=problem.cost.unit,
+        spread=spread,
         law=problem.law.name,
-        warnings=warnings + range_warnings(problem.law.fit, N, D, k),
+        warnings=warnings + range_warnings(problem.law.fit, N, D, k) + notes,
+    )
+
+
+def _unspent(budget: Budget, train_cost: float, inference_cost: float) -> tuple[str, ...]:
+    if budget.total is None:
+        pairs = {
+            "training": (train_cost, budget.train),
+            "inference": (inference_cost, budget.inference),
+        }
+    else:
+        pairs = {"": (train_cost + inference_cost, budget.total)}
+    return tuple(
+        f"{1 - spent / given:.2g} of the {name}{' ' * bool(name)}budget stays unspent"
+        for name, (spent, given) in pairs.items()
+        if given is not None and spent < given * (1 - 1e-4)
     )
 
 

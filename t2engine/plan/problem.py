@@ -11,7 +11,7 @@ Source: two budgets: Roberts et al., arXiv:2604.01411.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,11 @@ from t2engine.costs.formula import CostModel, Demand
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import FitReport
+from t2engine.plan.limits import Limits
+
+
+class BudgetTooSmallError(ValueError):
+    """Not one model can be trained on one token and sampled once."""
 
 
 class PassLaw(Protocol):
@@ -69,28 +74,43 @@ class Budget:
         return Budget(**{x: v * factor for x, v in vars(self).items() if v is not None})
 
 
+def spend_for(
+    total: float | None, train: float | None, inference: float | None, target: float | None
+) -> Budget | None:
+    """The budget, or None where a target stands in its place."""
+    if target is None:
+        return Budget(total, train, inference)
+    if (total, train, inference) != (None, None, None):
+        raise ValueError("a plan has either a budget or a target: leave one of them out")
+    return None
+
+
 DEFAULT_QUESTIONS = 1e6
 DEFAULT_OUTPUT_TOKENS = 16.0  # about one worked answer of the shipped arithmetic task
 
 
 def demand_for(
-    budget: Budget,
+    budget: Budget | None,
     questions: float | None = None,
     output_tokens: float | None = None,
     prompt_tokens: float = 0.0,
+    *,
+    measured: bool = False,
 ) -> Demand:
     """The demand with defaults filled in.
 
     An inference budget is for one question and, as in the paper, for one served token, so that
-    k = C_inf / 2N. One budget serves a million questions of 16 output tokens unless told otherwise.
+    k = C_inf / 2N. One budget serves a million questions of 16 output tokens unless told otherwise,
+    and so many tokens is what measured costs are taken for.
     """
-    if budget.is_split:
+    if budget is not None and budget.is_split:
         if questions not in (None, 1):
             raise ValueError(
                 "an inference budget is for one question: questions must be left out with two "
                 f"budgets, got {questions:g}"
             )
-        return Demand(1.0, 1.0 if output_tokens is None else output_tokens, prompt_tokens)
+        default = DEFAULT_OUTPUT_TOKENS if measured else 1.0
+        return Demand(1.0, default if output_tokens is None else output_tokens, prompt_tokens)
     return Demand(
         DEFAULT_QUESTIONS if questions is None else questions,
         DEFAULT_OUTPUT_TOKENS if output_tokens is None else output_tokens,
@@ -100,12 +120,16 @@ def demand_for(
 
 @dataclass(frozen=True)
 class Problem:
-    """A law, what things cost, what will be served and what may be spent."""
+    """A law, what things cost, what will be served, what may be spent, and what may not be passed.
+
+    Raises: ValueError for limits that the costs know nothing of.
+    """
 
     law: PassLaw
     cost: CostModel
     budget: Budget
     demand: Demand
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.budget.is_split and self.demand.questions != 1:
@@ -122,20 +146,45 @@ class Problem:
 
         With one budget every question gets one sample first; `extra`, in [0, 1], is the share of
         what is left that buys further samples, and the rest trains. With two it has no effect.
+        What a limit on k leaves goes to training, and what one on D leaves to samples.
         """
+        cost, demand, limits = self.cost, self.demand, self.limits
         if self.budget.total is None:
             assert self.budget.train is not None
             assert self.budget.inference is not None
-            D = self.cost.tokens_for(N, self.budget.train)
-            return D, self.cost.samples_for(N, self.budget.inference, self.demand)
-        one_each = self.cost.serve(N, 1.0, self.demand)
-        left = np.maximum(self.budget.total - one_each, 0.0)
-        k = self.cost.samples_for(N, one_each + np.asarray(extra, float) * left, self.demand)
-        D = self.cost.tokens_for(N, (1 - np.asarray(extra, float)) * left)
-        return D, np.where(np.asarray(extra) == 0, 1.0, k)
+            D = cost.tokens_for(N, self.budget.train)
+            k = cost.samples_for(N, self.budget.inference, demand)
+            if not limits.any:
+                return D, k
+            most_k = limits.most_samples(N, cost, demand)
+            return np.minimum(D, limits.most_tokens), np.minimum(k, most_k)
+        total = self.budget.total
+        one_each = cost.serve(N, 1.0, demand)
+        left = np.maximum(total - one_each, 0.0)
+        k = cost.samples_for(N, one_each + np.asarray(extra, float) * left, demand)
+        k = np.where(np.asarray(extra) == 0, 1.0, k)
+        D = cost.tokens_for(N, (1 - np.asarray(extra, float)) * left)
+        return self.limited(total, N, D, k) if limits.any else (D, k)
+
+    def limited(self, total: float, N: ArrayLike, D: Array, k: Array) -> tuple[Array, Array]:
+        """The D and k of one budget, with what a limit on either leaves spent on the other."""
+        cost, demand = self.cost, self.demand
+        most_k, most_D = self.limits.most_samples(N, cost, demand), self.limits.most_tokens
+        over = k > most_k
+        k = np.minimum(k, most_k)
+        sampled = cost.serve(N, np.maximum(k, 1.0), demand)
+        D = np.where(over, cost.tokens_for(N, np.maximum(total - sampled, 0.0)), D)
+        if not np.any(most_D < D):
+            return D, k
+        rest = np.maximum(total - cost.train(N, most_D), 0.0)
+        more = np.minimum(cost.samples_for(N, rest, demand), most_k)
+        return np.minimum(D, most_D), np.where(most_D < D, more, k)
 
     def merit(self, N: Array, extra: Array) -> Array:
         """The law's merit where the budget buys at least one token and one sample, else -inf."""
         D, k = self.plan_at(N, extra)
         merit = self.law.merit(N, np.maximum(D, 1.0), np.maximum(k, 1.0))
-        return np.where((D >= 1) & (k >= 1), merit, -np.inf)
+        bought = (D >= 1) & (k >= 1)
+        if self.limits.max_memory_bytes is not None:
+            bought &= self.limits.fits(N, np.maximum(k, 1.0), self.cost, self.demand)
+        return np.where(bought, merit, -np.inf)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2engine.laws.gamma import Array
-from t2engine.plan.problem import Problem
+from t2engine.plan.problem import BudgetTooSmallError, Problem
 
 GRID_SPLIT = 1001  # values of ln N with two budgets
 GRID_TOTAL = (161, 121)  # values of ln N and of the logit share with one
@@ -24,6 +24,7 @@ WIDEST_LOGIT = 14.0  # a share within 1e-6 of 0 or 1
 MAX_REFINED = 12  # local maxima refined, best first
 REFINE_POINTS = 9  # across a box, per coordinate
 REFINE_ROUNDS = 40  # each halves the box
+APART = 0.05  # in ln of N, D or k, of optima that are not the same one
 TIE = 1e-6  # relative difference of merit that the data can never resolve
 
 
@@ -42,31 +43,50 @@ class Found:
 def search(problem: Problem, N_range: tuple[float, float]) -> tuple[Found, ...]:
     """The best point first, then those that tie with it."""
     split = problem.budget.is_split
-    log_N = np.linspace(
-        math.log(N_range[0]), math.log(N_range[1]), GRID_SPLIT if split else GRID_TOTAL[0]
-    )
+    sizes = problem.limits.allowed
+    log_N = np.log(sizes) if sizes else log_range(*N_range, GRID_SPLIT if split else GRID_TOTAL[0])
     logit = np.zeros(1) if split else np.linspace(-WIDEST_LOGIT, WIDEST_LOGIT, GRID_TOTAL[1])
     merit = problem.merit(np.exp(log_N)[:, None], extra_of(logit))
     if not np.isfinite(merit).any():
-        raise ValueError(
-            f"the budget is too small: no model of {N_range[0]:.3g} to {N_range[1]:.3g} parameters "
-            "can be trained on one token and sampled once"
+        raise BudgetTooSmallError(
+            f"the budget is too small: no model of {math.exp(log_N[0]):.3g} to "
+            f"{math.exp(log_N[-1]):.3g} parameters can be trained on one token and sampled once"
+            + " within the limits"
+            * problem.limits.any
         )
     peaks = np.argwhere(_local_maxima(merit))
-    peaks = peaks[np.argsort(-merit[tuple(peaks.T)], kind="stable")][:MAX_REFINED]
+    peaks = peaks[np.argsort(-merit[tuple(peaks.T)], kind="stable")]
+    peaks = _one_of_a_plateau(peaks, merit)[:MAX_REFINED]
     points = np.stack([log_N[peaks[:, 0]], logit[peaks[:, 1]]], axis=1)
-    spacing = np.array([log_N[1] - log_N[0], 0.0 if split else logit[1] - logit[0]])
+    spacing = np.array(
+        [0.0 if sizes else log_N[1] - log_N[0], 0.0 if split else logit[1] - logit[0]]
+    )
     low = np.array([log_N[0], logit[0]])
     high = np.array([log_N[-1], logit[-1]])
     points, merits = refine(problem, points, spacing, low, high)
     order = np.argsort(-merits, kind="stable")
-    best = order[0]
-    kept = [best]
-    for other in order[1:]:
-        apart = all(np.abs(points[other] - points[i]).max() > 0.05 for i in kept)
-        if apart and merits[best] - merits[other] <= TIE * abs(merits[best]):
-            kept.append(other)
-    return tuple(_found(problem, points[i], float(merits[i]), low, high) for i in kept)
+    best = merits[order[0]]
+    tied = [i for i in order if best - merits[i] <= TIE * abs(best)]
+    kept: list[Found] = []
+    for found in (_found(problem, points[i], float(merits[i]), low, high) for i in tied):
+        if all(_apart(found, other) for other in kept):
+            kept.append(found)
+    return tuple(kept)
+
+
+def _one_of_a_plateau(peaks: NDArray[np.int64], merit: Array) -> NDArray[np.int64]:
+    """Where a limit holds D or k many shares buy the same: the first peak of each N and merit."""
+    values = [(int(row), float(merit[row, column])) for row, column in peaks]
+    return peaks[[i for i, value in enumerate(values) if value not in values[:i]]]
+
+
+def _apart(one: Found, other: Found) -> bool:
+    pairs = ((one.N, other.N), (one.D, other.D), (one.k, other.k))
+    return any(abs(math.log(x / y)) > APART for x, y in pairs)
+
+
+def log_range(low: float, high: float, num: int) -> Array:
+    return np.linspace(math.log(low), math.log(high), num)
 
 
 def refine(

@@ -13,10 +13,10 @@ from rich.text import Text
 from t2engine.laws.law_file import law_to_dict
 from t2engine.laws.selection import LawChoice
 from t2engine.plan.optimizer import Plan, PlanReport
+from t2engine.reports.units import show_amount
 
 FORMAT = "t2engine.plan"
-VERSION = 1
-COSTS = "formula: 6ND to train, 2N per served token"
+VERSION = 2  # 2: train_cost, inference_cost, total_cost in `unit`; 1 had them in FLOPs alone
 
 
 def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
@@ -24,8 +24,10 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "unit": "flops",
-        "costs": COSTS,
+        "unit": report.unit,
+        "costs": report.costs,
+        "measured": report.measured,
+        "target": report.target,
         "budget": {name: x for name, x in vars(report.budget).items() if x is not None},
         "demand": asdict(report.demand),
         "t2": _plan_document(report.t2),
@@ -47,30 +49,44 @@ def plan_table(report: PlanReport, choice: LawChoice) -> Group:
     columns = (_column(report.t2, report), _column(report.compute_optimal, report))
     for label in columns[0]:
         table.add_row(label, *(column[label] for column in columns))
-    lines = [_saving(report), _law(choice), f"costs: {COSTS}"]
+    lines = [_saving(report), _law(choice), f"costs: {report.costs}"]
     lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
     lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
     return Group(Text(_title(report)), table, *(Text(line) for line in lines))
 
 
 def _column(plan: Plan, report: PlanReport) -> dict[str, str]:
-    return {
+    rows = {
         "parameters N": count(plan.N),
         "training tokens D": count(plan.D),
         "tokens per parameter D/N": count(plan.tokens_per_parameter),
         "samples per question k": count(plan.k),
         "predicted pass@k": f"{plan.pass_at_k:.4g}",
-        "training FLOPs": _cost(plan.train_flops, plan, report),
-        "inference FLOPs": _cost(plan.inference_flops, plan, report),
+        "training cost": _cost(plan.train_cost, plan, report),
+        "inference cost": _cost(plan.inference_cost, plan, report),
     }
+    if plan.spread is not None:
+        rows["training, within 90 %"] = _interval(plan.spread.train, plan.unit)
+        rows["inference, within 90 %"] = _interval(plan.spread.serve, plan.unit)
+    return rows
+
+
+def _interval(ends: tuple[float, float], unit: str) -> str:
+    low, high = (show_amount(end, unit) for end in ends)
+    same = low.rpartition(" ")[2] == high.rpartition(" ")[2]
+    return f"{low.rpartition(' ')[0] if same else low} to {high}"
 
 
 def _plan_document(plan: Plan) -> dict[str, Any]:
+    document = {name: value for name, value in asdict(plan).items() if name != "spread"}
+    intervals = (None, None) if plan.spread is None else (plan.spread.train, plan.spread.serve)
     return {
-        **asdict(plan),
+        **document,
+        "train_interval": intervals[0] and list(intervals[0]),
+        "inference_interval": intervals[1] and list(intervals[1]),
         "warnings": list(plan.warnings),
         "tokens_per_parameter": plan.tokens_per_parameter,
-        "total_flops": plan.total_flops,
+        "total_cost": plan.total_cost,
     }
 
 
@@ -78,9 +94,13 @@ def _title(report: PlanReport) -> str:
     budget, demand = report.budget, report.demand
     tokens = f"{demand.output_tokens:g} output tokens a sample"
     if budget.total is None:
-        served = f"{budget.inference:.3g} FLOPs per question"
-        return f"{budget.train:.3g} FLOPs to train, {served}, {tokens}"
-    return f"{budget.total:.3g} FLOPs in all, {demand.questions:,.0f} questions, {tokens}"
+        assert budget.train is not None
+        assert budget.inference is not None
+        to_train = f"{show_amount(budget.train, report.unit)} to train"
+        return f"{to_train}, {show_amount(budget.inference, report.unit)} per question, {tokens}"
+    least = f"least cost of pass@k {report.target:g}: " if report.target is not None else ""
+    total = f"{show_amount(budget.total, report.unit)} in all"
+    return f"{least}{total}, {demand.questions:,.0f} questions, {tokens}"
 
 
 def count(value: float) -> str:
@@ -94,10 +114,9 @@ def count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _cost(flops: float, plan: Plan, report: PlanReport) -> str:
-    if report.budget.is_split:
-        return f"{flops:.3g}"
-    return f"{flops:.3g} ({flops / plan.total_flops:.0%})"
+def _cost(cost: float, plan: Plan, report: PlanReport) -> str:
+    shown = show_amount(cost, plan.unit)
+    return shown if report.budget.is_split else f"{shown} ({cost / plan.total_cost:.0%})"
 
 
 def _saving(report: PlanReport) -> str:

@@ -44,3 +44,22 @@ def show_times(ratio: float) -> str:
     """1.05×, 5.6×, 15×: near one, hundredths tell a gain from a loss."""
     decimals = 2 if ratio < 1.995 else 1 if ratio < 9.95 else 0
     return f"{ratio:,.{decimals}f}×"
+
+
+def show_amount(value: float, unit: str) -> str:
+    """A cost in its unit: 1e+14 FLOPs, 3.2 h, 0.42 USD, 12.3 kJ."""
+    if unit == "flops":
+        return f"{value:.3g} FLOPs"
+    if unit == "seconds":
+        return show_duration(value)
+    if unit == "joules":
+        return show_rate(value, "J")
+    return f"{digits(value)} {unit.upper()}"
+
+
+def show_duration(seconds: float) -> str:
+    """Seconds below two minutes, then minutes, hours, and days from two of them on."""
+    for length, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * length:
+            return f"{digits(seconds / length)} {name}"
+    return show_seconds(seconds)

@@ -12,11 +12,13 @@ import pytest
 
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
+from t2engine.costs.profile import build_profile, profile_to_dict
 from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
+from tests.costs.synthetic import synthetic_measurements
 from tests.laws.ladder import records, write_csv
 
 
@@ -24,6 +26,14 @@ from tests.laws.ladder import records, write_csv
 def ladder(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("ladder") / "observations.csv"
     return str(write_csv(path, records(num_questions=60)))
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("machine") / "profile.json"
+    fitted = build_profile(synthetic_measurements(seed=0, noise=0.03))
+    path.write_text(json.dumps(profile_to_dict(fitted)))
+    return str(path)
 
 
 def test_json_is_one_object_and_equals_the_library(
@@ -50,7 +60,7 @@ def test_two_budgets_follow_the_paper(ladder: str, capsys: pytest.CaptureFixture
         plan = json.loads(capsys.readouterr().out)["t2"]
         assert plan["law"] == law
         assert plan["k"] == pytest.approx(1e8 / (2 * plan["N"]), rel=1e-9)
-        assert plan["train_flops"] == pytest.approx(1e13, rel=1e-9)
+        assert plan["train_cost"] == pytest.approx(1e13, rel=1e-9)
 
 
 def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +68,65 @@ def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     for words in ("T²", "compute-optimal", "samples per question k", "saving:", "approach2"):
         assert words in printed
+
+
+def test_a_target_takes_the_place_of_a_budget(
+    ladder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cost found is a budget that buys just the target."""
+    assert run(["plan", "--target", "0.7", "--observations", ladder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["target"] == 0.7
+    assert found["t2"]["pass_at_k"] == pytest.approx(0.7, rel=1e-9)
+    budget = repr(found["budget"]["total"])
+    assert run(["plan", "--budget", budget, "--observations", ladder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["t2"] == found["t2"]
+    assert run(["plan", "--target", "0.7", "--observations", ladder]) == 0
+    assert capsys.readouterr().out.startswith("least cost of pass@k 0.7: ")
+
+
+def test_a_profile_prices_in_seconds_or_money(
+    ladder: str, profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 3.6 dollars an hour a budget of a dollar is a budget of 1,000 seconds."""
+    common = ["plan", "--observations", ladder, "--profile", profile, "--questions", "1e5"]
+    plans = []
+    for arguments in (["--budget", "1000"], ["--budget", "1", "--usd-per-hour", "3.6"]):
+        assert run([*common, *arguments, "--json"]) == 0
+        plans.append(json.loads(capsys.readouterr().out))
+    seconds, usd = plans
+    assert (seconds["unit"], usd["unit"]) == ("seconds", "usd")
+    assert seconds["measured"] is usd["measured"] is True
+    assert seconds["costs"].startswith("measured: serving in float32/float32 on A <planted>")
+    assert usd["t2"]["N"] == pytest.approx(seconds["t2"]["N"], rel=1e-6)
+    low, high = seconds["t2"]["inference_interval"]
+    assert low < seconds["t2"]["inference_cost"] < high
+    assert seconds["t2"]["total_cost"] == pytest.approx(1000, rel=1e-6)
+    assert run([*common, "--budget", "1000"]) == 0
+    printed = capsys.readouterr().out
+    for words in ("16.7 min in all", "inference, within 90 %", "costs: measured"):
+        assert words in printed
+
+
+def test_limits_hold_and_are_said(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--max-k", "3", "--size", "1e5", "--size", "3e5", "--max-tokens", "1e9"]
+    arguments = ["plan", "--budget", "1e14", "--observations", ladder, *limits, "--json"]
+    assert run(arguments) == 0
+    found = json.loads(capsys.readouterr().out)["t2"]
+    assert found["k"] == pytest.approx(3)
+    assert min(abs(found["N"] / size - 1) for size in (1e5, 3e5)) < 1e-9
+    assert "the limit on samples holds k at 3" in found["warnings"]
+    assert "N is one of 2 sizes that are allowed" in found["warnings"]
+
+
+def test_measured_budgets_for_one_question_are_for_whole_answers(
+    ladder: str, profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = ["--train-budget", "100", "--inference-budget", "0.01", "--profile", profile]
+    assert run(["plan", *budgets, "--observations", ladder, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["demand"]["output_tokens"] == 16
+    assert document["t2"]["inference_cost"] == pytest.approx(0.01, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +152,25 @@ def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> No
         (["--budget", "1e14", "--tokens", "-3"], "output_tokens must be above 0"),
         (["--budget", "10"], "the budget is too small"),
         (["--budgets", "10"], "--budgets"),
+        (["--target", "0.8", "--budget", "1e14"], "either a budget or a target"),
+        (["--budget", "1e14", "--max-k", "0.5"], "max_k must be at least 1, got 0.5"),
+        (["--budget", "1e14", "--max-latency", "1"], "latency needs the costs of a machine"),
+        (["--target", "1"], "target must be a pass@k above 0 and below 1, got 1"),
+        (["--budget", "10", "--usd-per-hour", "1"], "--usd-per-hour needs --profile"),
+        (["--budget", "10", "--profile", "absent.json"], "absent.json: no such file"),
+        (["--budget", "10", "--profile", "{profile}", "--joules"], "joules of .* are not known"),
+        (["--budget", "10", "--profile", "{profile}", "--precision", "int8"], "not int8/float32"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    ladder: str, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    ladder: str,
+    profile: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
-    assert run(["plan", *arguments, "--observations", ladder]) == 2
+    given = [word.replace("{profile}", profile) for word in arguments]
+    assert run(["plan", *given, "--observations", ladder]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("t2 plan: ")

@@ -84,10 +84,10 @@ def test_a_gain_out_of_reach_has_no_saving() -> None:
 def test_costs_add_up_and_the_law_is_named(fitted) -> None:  # type: ignore[no-untyped-def]
     report = plan_budget(fitted, Budget(total=1e14), Demand(1e5, 16, 12))
     for plan in (report.t2, report.compute_optimal):
-        assert plan.total_flops == pytest.approx(1e14, rel=1e-9)
-        assert plan.train_flops == pytest.approx(6 * plan.N * plan.D, rel=1e-12)
+        assert plan.total_cost == pytest.approx(1e14, rel=1e-9)
+        assert plan.train_cost == pytest.approx(6 * plan.N * plan.D, rel=1e-12)
         served = 1e5 * 2 * plan.N * (16 * plan.k + 12)
-        assert plan.inference_flops == pytest.approx(served, rel=1e-9)
+        assert plan.inference_cost == pytest.approx(served, rel=1e-9)
         assert plan.law == fitted.name
         assert plan.tokens_per_parameter == plan.D / plan.N
         want = float(fitted.pass_at_k(plan.N, plan.D, plan.k))

@@ -39,6 +39,9 @@ def test_document_is_json_and_holds_the_report(choice: LawChoice) -> None:
         assert document[name]["pass_at_k"] == plan.pass_at_k
         assert document[name]["warnings"] == list(plan.warnings)
     assert document["saving"] == report.saving
+    assert document["unit"] == document["t2"]["unit"] == "flops"
+    assert document["t2"]["train_interval"] is None
+    assert document["t2"]["total_cost"] == report.t2.total_cost
     assert law_from_dict(document["law"]) == choice.law
     assert document["held_out_errors"] == choice.held_out_errors
 
@@ -53,7 +56,7 @@ def test_table_shows_both_plans_the_saving_and_every_warning(choice: LawChoice) 
     assert report.t2.warnings
     for warning in (*report.t2.warnings, *report.compute_optimal.warnings, *report.warnings):
         assert warning in text
-    assert f"({report.t2.train_flops / 1e16:.0%})" in text
+    assert f"({report.t2.train_cost / 1e16:.0%})" in text
 
 
 def test_two_budgets_state_their_units(choice: LawChoice) -> None:

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from t2engine.reports.units import digits, show_percent, show_rate, show_seconds, show_times
+from t2engine.reports.units import (
+    digits,
+    show_amount,
+    show_percent,
+    show_rate,
+    show_seconds,
+    show_times,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +66,20 @@ def test_percent(value: float, shown: str) -> None:
 )
 def test_times(value: float, shown: str) -> None:
     assert show_times(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (1e14, "flops", "1e+14 FLOPs"),
+        (0.0123, "seconds", "12.3 ms"),
+        (119.0, "seconds", "119 s"),
+        (120.0, "seconds", "2.00 min"),
+        (7200.0, "seconds", "2.00 h"),
+        (172_800.0, "seconds", "2.00 days"),
+        (0.4217, "usd", "0.422 USD"),
+        (12_300.0, "joules", "12.3 kJ"),
+    ],
+)
+def test_amounts_state_their_unit(value: float, unit: str, shown: str) -> None:
+    assert show_amount(value, unit) == shown

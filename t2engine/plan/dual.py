@@ -1,0 +1,132 @@
+"""The least cost at which pass@k reaches a target, over free N, D and k.
+
+    minimise  train(N, D) + serve(N, k)    subject to  pass@k(N, D, k) >= target
+
+The best pass@k within a budget rises with the budget, so the least cost is the budget at which it
+crosses the target: bracketed in powers of a hundred, then found by false position on the log-odds
+of pass@k over ln C. Every step is the global search of the problem with that budget, so no local
+optimum is followed. Where pass@k is within 1e-12 of 1 its own rounding is what limits the cost.
+
+Units:  N parameters, D training tokens, k samples per question, costs in the cost model's unit.
+Raises: ValueError for a target outside (0, 1), and for one that no budget reaches, with the best
+        that one does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.plan.limits import Limits
+from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget
+from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
+
+START_N, START_D = 1e6, 1e7  # where no range of observations says where to begin
+STEP = math.log(100.0)  # of ln C, while looking for a bracket
+REACH = 1e24  # the bracket ends this many times from where it began
+TOLERANCE = 1e-10  # of ln C
+SURE = 1e-300, 1 - 1e-16  # pass@k is held within, so that its log-odds are finite
+
+
+class UnreachableTargetError(ValueError):
+    """No budget reaches the target."""
+
+
+def plan_target(
+    law: PassLaw,
+    target: float,
+    demand: Demand | None = None,
+    cost: CostModel | None = None,
+    limits: Limits | None = None,
+) -> PlanReport:
+    """The plan of least cost whose predicted pass@k is at least `target`; its budget is that cost.
+
+    The compute-optimal plan beside it is the one of the same cost; `saving` is what is saved of
+    the cost at which compute-optimal training reaches the target.
+    """
+    if not 0 < target < 1:
+        raise ValueError(f"target must be a pass@k above 0 and below 1, got {target:g}")
+    demand, cost = demand or Demand(), cost or FormulaCost()
+    limits = limits or Limits()
+    least = least_cost(law, target, demand, cost, limits)
+    report = plan_budget(law, Budget(total=least), demand, cost, limits)
+    return replace(report, target=target)
+
+
+def least_cost(
+    law: PassLaw, target: float, demand: Demand, cost: CostModel, limits: Limits
+) -> float:
+    def short(log_C: float) -> float:
+        """How far the best plan of a budget stays below the target, in log-odds."""
+        problem = Problem(law, cost, Budget(total=math.exp(log_C)), demand, limits)
+        try:
+            best = best_plans(problem)[1][0]
+        except BudgetTooSmallError:
+            return math.inf
+        return log_odds(target) - log_odds(best.pass_at_k)
+
+    start = math.log(starting_cost(law, demand, cost))
+    low, high = bracket(short, start, law, target, cost)
+    return math.exp(crossing(short, low, high))
+
+
+def starting_cost(law: PassLaw, demand: Demand, cost: CostModel) -> float:
+    """Of a model in the middle of those observed, sampled once."""
+    N, D = START_N, START_D
+    if law.fit is not None:
+        N, D = (math.sqrt(low * high) for low, high in (law.fit.N_range, law.fit.D_range))
+    return float(cost.train(N, D) + cost.serve(N, 1.0, demand))
+
+
+def bracket(
+    short: Callable[[float], float], start: float, law: PassLaw, target: float, cost: CostModel
+) -> tuple[float, float]:
+    """ln of a budget below the target and of one that reaches it, a step apart."""
+    reach = math.log(REACH)
+    at = start
+    if short(at) > 0:
+        while at < start + reach:
+            at += STEP
+            if short(at) <= 0:
+                return at - STEP, at
+        best = 1 / (1 + math.exp(short(at) - log_odds(target)))
+        raise UnreachableTargetError(
+            f"{law.name} reaches no pass@k of {target:g}: its best is {best:.4g}, at "
+            f"{math.exp(at):.3g} {cost.unit}; lower the target"
+        )
+    while short(at - STEP) <= 0:  # ends where a budget buys nothing
+        at -= STEP
+    return at - STEP, at
+
+
+def crossing(short: Callable[[float], float], low: float, high: float) -> float:
+    """The least ln C, to TOLERANCE, at which a falling function is not above 0.
+
+    False position; the value of an end that stayed twice is halved (the Illinois rule). The
+    bracket is halved instead while its lower end buys nothing.
+    """
+    at_low, at_high = short(low), short(high)
+    stayed = ""
+    while high - low > TOLERANCE:
+        middle = (low + high) / 2
+        if math.isfinite(at_low) and at_low > at_high:
+            guess = (low * at_high - high * at_low) / (at_high - at_low)
+            # kept off the ends, or the bracket would close from one side alone
+            middle = min(max(guess, low + TOLERANCE / 2), high - TOLERANCE / 2)
+        value = short(middle)
+        if value > 0:
+            at_high = at_high / 2 if stayed == "high" else at_high
+            low, at_low, stayed = middle, value, "high"
+        else:
+            at_low = at_low / 2 if stayed == "low" else at_low
+            high, at_high, stayed = middle, value, "low"
+        if value == 0:
+            break
+    return high
+
+
+def log_odds(probability: float) -> float:
+    p = min(max(probability, SURE[0]), SURE[1])
+    return math.log(p) - math.log1p(-p)
