@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-LAWS = "approach1, approach2, or best: whichever predicts unseen compute better"
+LAWS = "counts, approach1, approach2, or best: whichever predicts unseen checkpoints better"
 
 
 def plan(
@@ -53,9 +53,9 @@ def plan(
 
     All budgets are in FLOPs: training costs 6ND, every served token 2N.
     """
-    from t2engine.laws.curves import pass_curves
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import fit_law
+    from t2engine.laws.splits import counts_ladder
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import Budget, demand_for
     from t2engine.reports.plan_table import plan_document, plan_table
@@ -63,7 +63,7 @@ def plan(
     spend = Budget(total=budget, train=train_budget, inference=inference_budget)
     demand = demand_for(spend, questions, tokens, prompt_tokens)
     rows = read_shipped_observations() if observations is None else read_observations(observations)
-    choice = fit_law(pass_curves(rows), law)
+    choice = fit_law(counts_ladder(rows), law)
     report = plan_budget(choice.law, spend, demand)
     if as_json:
         print(json.dumps(plan_document(report, choice)))

@@ -40,7 +40,7 @@ from t2engine.laws.counts_likelihood import (
     counts_likelihood,
     counts_parameters,
 )
-from t2engine.laws.evidence import Evidence
+from t2engine.laws.evidence import Evidence, check_outcomes
 from t2engine.laws.fitting import Batch, Fit, Parameter, best_of, minimise_batch, random_starts
 from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
 from t2engine.laws.law import FitReport, check_checkpoints, report_of
@@ -127,15 +127,7 @@ def law_of(vector: Array) -> CountsLaw:
 
 def check_evidence(evidence: Evidence) -> None:
     check_checkpoints("the counts law", evidence.N, evidence.D, least=len(NAMES) + 1)
-    for table, missing, all_of_them in (
-        (evidence.successes, "success", "wrong"),
-        (evidence.failures, "failure", "right"),
-    ):
-        if not table.count.size:
-            raise ValueError(
-                f"{evidence.source}: the counts law needs at least one {missing}, every sample is "
-                f"{all_of_them}; use questions that some checkpoint answers sometimes"
-            )
+    check_outcomes(evidence)
 
 
 def fit_counts(evidence: Evidence, *, num_starts: int = NUM_STARTS, seed: int = 0) -> CountsLaw:

@@ -138,6 +138,24 @@ def gold_evidence(
     return _evidence(source, models, N, D, counts, None)
 
 
+def check_outcomes(evidence: Evidence) -> None:
+    """A law needs questions answered sometimes, and more than once: one sample shows no spread."""
+    for table, missing, all_of_them in (
+        (evidence.successes, "success", "wrong"),
+        (evidence.failures, "failure", "right"),
+    ):
+        if not table.count.size:
+            raise ValueError(
+                f"{evidence.source}: a law needs at least one {missing}, every sample is "
+                f"{all_of_them}; use questions that some checkpoint answers sometimes"
+            )
+    if evidence.samples.count.max() < 2:
+        raise ValueError(
+            f"{evidence.source}: a law of pass@k needs at least 2 samples of some question, every "
+            "question has 1; draw more samples"
+        )
+
+
 def _evidence(
     source: str,
     models: Sequence[str],

@@ -7,8 +7,10 @@ Raises: ValueError naming the key, what was expected and what was there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,19 @@ def law_from_dict(document: Mapping[str, Any]) -> Law:
         covariance = _covariance(document.get("covariance"))
         return CountsLaw(training=training, **parameters, covariance=covariance, fit=fit)
     return Approach2Law(training=training, **parameters, fit=fit)
+
+
+def read_law(path: str | Path) -> Law:
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file in UTF-8: {error}") from error
+    try:
+        return law_from_dict(document)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:

@@ -115,4 +115,4 @@ def _law(choice: LawChoice) -> str:
     if not choice.held_out_errors:
         return f"law: {choice.law.name}{seen}"
     errors = ", ".join(f"{name} {x:.3f}" for name, x in choice.held_out_errors.items())
-    return f"law: {choice.law.name}{seen}; error of pass@k at unseen compute: {errors}"
+    return f"law: {choice.law.name}{seen}; error of pass@k at unseen checkpoints: {errors}"

@@ -12,9 +12,9 @@ import pytest
 
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
 from tests.laws.ladder import records, write_csv
@@ -34,7 +34,7 @@ def test_json_is_one_object_and_equals_the_library(
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert printed.err == ""
-    choice = fit_law(pass_curves(read_observations(ladder)), "best")
+    choice = fit_law(counts_ladder(read_observations(ladder)), "best")
     report = plan_budget(choice.law, Budget(total=1e14), Demand(1e5, 12, 9))
     assert document["t2"]["N"] == report.t2.N
     assert document["compute_optimal"]["k"] == report.compute_optimal.k

@@ -6,9 +6,9 @@ import pytest
 
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.chinchilla import ChinchillaLaw
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.law_file import law_from_dict, law_to_dict
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from tests.laws.ladder import observations
 
 LAW = Approach1Law(E=0.8, A=40.0, alpha=0.25, B=300.0, beta=0.3, G=1.5, gamma=0.4)
@@ -16,7 +16,7 @@ LAW = Approach1Law(E=0.8, A=40.0, alpha=0.25, B=300.0, beta=0.3, G=1.5, gamma=0.
 
 @pytest.mark.parametrize("name", ["approach1", "approach2"])
 def test_a_fitted_law_survives_json(name: str) -> None:
-    law = fit_law(pass_curves(observations(num_questions=40)), name).law
+    law = fit_law(counts_ladder(observations(num_questions=40)), name).law
     assert law_from_dict(json.loads(json.dumps(law_to_dict(law)))) == law
     training = law.training
     assert law_from_dict(json.loads(json.dumps(law_to_dict(training)))) == training
