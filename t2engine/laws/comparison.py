@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from t2engine.laws.draws import intervals, resampled_laws
+from t2engine.laws.draws import intervals, resample
 from t2engine.laws.law import FitReport
 from t2engine.laws.selection import Score, choose, fit_whole, law_notes, obstacle, score_laws
 from t2engine.laws.splits import LAWS, SPLITS, FittedLaw, Ladder
@@ -77,7 +77,7 @@ def compare_laws(
             continue
         law = fit_whole(ladder, name, seed=seed)
         on_step()
-        spread = intervals(resampled_laws(ladder, law, seed=seed))
+        spread = intervals(resample(ladder, law, seed=seed).laws)
         on_step()
         own = tuple(x for x in scores if x.law == name)
         contenders.append(Contender(name, law, "", own, spread, law_notes(ladder, name)))

@@ -82,6 +82,13 @@ def read_law(path: str | Path) -> Law:
         raise ValueError(f"{path}: {error}") from error
 
 
+def read_pass_law(path: str | Path) -> Approach1Law | Approach2Law | CountsLaw:
+    law = read_law(path)
+    if isinstance(law, ChinchillaLaw):
+        raise ValueError(f"{path}: a law of pass@k is needed, a chinchilla law has no k")
+    return law
+
+
 def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:
     if document.get(key) not in allowed:
         choices = " or ".join(map(repr, allowed))

@@ -12,14 +12,18 @@ from rich.text import Text
 
 from t2engine.laws.law_file import law_to_dict
 from t2engine.laws.selection import LawChoice
+from t2engine.plan.bands import PlanBands
 from t2engine.plan.optimizer import Plan, PlanReport
+from t2engine.reports.plan_bands import bands_column, bands_document, bands_line
 
 FORMAT = "t2engine.plan"
 VERSION = 1
 COSTS = "formula: 6ND to train, 2N per served token"
 
 
-def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
+def plan_document(
+    report: PlanReport, choice: LawChoice, bands: PlanBands | None = None
+) -> dict[str, Any]:
     """Everything the table shows and the fitted law, as JSON-able plain data."""
     return {
         "format": FORMAT,
@@ -31,6 +35,7 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
         "t2": _plan_document(report.t2),
         "compute_optimal": _plan_document(report.compute_optimal),
         "ties": [_plan_document(plan) for plan in report.ties],
+        "bands": bands_document(bands),
         "budget_ratio": report.budget_ratio,
         "saving": report.saving,
         "law": law_to_dict(choice.law),
@@ -39,15 +44,18 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
     }
 
 
-def plan_table(report: PlanReport, choice: LawChoice) -> Group:
+def plan_table(report: PlanReport, choice: LawChoice, bands: PlanBands | None = None) -> Group:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("T²", justify="right")
     table.add_column("compute-optimal", justify="right")
-    columns = (_column(report.t2, report), _column(report.compute_optimal, report))
+    columns = [_column(report.t2, report), _column(report.compute_optimal, report)]
+    if bands is not None:
+        table.add_column(f"T², {bands.level:.0%} band", justify="right")
+        columns.append(bands_column(bands, count))
     for label in columns[0]:
-        table.add_row(label, *(column[label] for column in columns))
-    lines = [_saving(report), _law(choice), f"costs: {COSTS}"]
+        table.add_row(label, *(column.get(label, "") for column in columns))
+    lines = [_saving(report), _law(choice), bands_line(bands), f"costs: {COSTS}"]
     lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
     lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
     return Group(Text(_title(report)), table, *(Text(line) for line in lines))
