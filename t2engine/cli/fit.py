@@ -16,7 +16,22 @@ import typer
 def fit(
     observations: Annotated[
         str | None,
-        typer.Argument(help="Observations (default: those of the shipped ladder)."),
+        typer.Argument(
+            help="CSV or .jsonl with model, N, D, question and num_samples, num_correct (and "
+            "gold_nll), or correct, a row a sample; or lm-eval's sample logs, a file or a "
+            "directory of them (default: those of the shipped ladder)."
+        ),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="CSV with model, N, D, where the observations do not say N and D."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Of lm-eval's logs: which is right (exact_match, acc or pass@1)."),
+    ] = None,
+    filter_name: Annotated[
+        str | None, typer.Option("--filter", help="Of lm-eval's logs, where there are several.")
     ] = None,
     law: Annotated[
         str,
@@ -38,6 +53,7 @@ def fit(
     from t2engine.engine.progress import progress_bar
     from t2engine.laws.comparison import compare_laws, num_steps
     from t2engine.laws.law_file import law_to_dict
+    from t2engine.laws.lm_eval import LogChoice
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import LAW_NAMES
     from t2engine.laws.splits import LAWS, counts_ladder
@@ -48,7 +64,13 @@ def fit(
         raise ValueError(f"--law must be one of {', '.join(LAW_NAMES)}, got {law!r}")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise ValueError(f"--out must be a file in a directory that exists, got {out}")
-    rows = read_shipped_observations() if observations is None else read_observations(observations)
+    log = LogChoice(metric, filter_name)
+    if observations is None:
+        if models is not None or log != LogChoice():
+            raise ValueError("--models, --metric and --filter go with observations of your own")
+        rows = read_shipped_observations()
+    else:
+        rows = read_observations(observations, models, log)
     names = LAWS if law == "best" else (law,)
     with progress_bar("fitting", num_steps(names), False if as_json else None) as advance:
         comparison = compare_laws(counts_ladder(rows), names, seed=seed, on_step=advance)

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2engine.laws.beta_binomial import fit_beta_binomial
 from t2engine.laws.gamma import Array, log_gamma_ratio
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 
 VIRTUAL_SAMPLES = 1024
 EXACT_COUNTS = 8  # counts above it are shared between neighbours of a grid 20 % apart

@@ -34,7 +34,7 @@ from t2engine.laws.curves import PassCurves
 from t2engine.laws.evidence import Evidence, check_outcomes, counts_evidence, gold_evidence
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import least_share
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 from t2engine.laws.passk import nll_of_pass_at_k, posterior_pass_at_k, unbiased_pass_at_k
 
 NUM_STARTS = 64

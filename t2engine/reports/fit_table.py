@@ -12,7 +12,7 @@ from rich.text import Text
 from t2engine.laws.comparison import Comparison, Contender
 from t2engine.laws.draws import parameters_of
 from t2engine.laws.law_file import law_to_dict
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 from t2engine.laws.splits import SPLITS
 
 FORMAT = "t2engine.fit"
