@@ -18,7 +18,7 @@ from t2engine.laws.counts_bands import CountsBands, fit_counts_bands
 from t2engine.laws.curves import PassCurves
 from t2engine.laws.splits import FittedLaw, Ladder, check_curves, fit_curves
 
-NUM_RESAMPLES = {"approach1": 50, "approach2": 20, "counts": 50}
+NUM_RESAMPLES = {"approach1": 30, "approach2": 20, "counts": 50}
 REFIT_STARTS = 4
 QUICK_CHECKPOINTS = 100
 REFITS = "refits to models drawn with replacement"

@@ -126,9 +126,7 @@ def test_a_bad_line_is_named(tmp_path: Path, row: dict[str, Any], message: str) 
 
 def test_models_must_be_known(tmp_path: Path) -> None:
     path = write_log(tmp_path, [generated(0, 1, "18")], model="stranger")
-    with pytest.raises(
-        ValueError, match="must be named after .* got 'stranger'"
-    ):
+    with pytest.raises(ValueError, match=r"must be named after .* got 'stranger'"):
         read(tmp_path)
     with pytest.raises(ValueError, match="name a table of model,N,D with --models"):
         read_observations(path)
