@@ -20,9 +20,9 @@ import numpy as np
 from t2engine.costs.steps import Array, DecodeStep, PrefillStep, Step, StepTable, tabulate
 from t2engine.schema import ModelConfig, Precision
 
-# How much a whole machine differs between two calibrations, standard deviations of ln seconds. Seven
-# of one virtual machine within two hours lay 0.17 around their mean, so 0.24 from one to another:
-# who else is on its host cannot be seen. For other machines it is a guess.
+# How much a whole machine differs between two calibrations, standard deviations of ln seconds.
+# Seven of one virtual machine within two hours lay 0.17 around their mean, so 0.24 from one to
+# another: who else is on its host cannot be seen. For other machines it is a guess.
 DAY_SPREAD_VIRTUAL, DAY_SPREAD = 0.24, 0.07
 MEDIAN_ERROR = 1.2533  # of a median of n normal values, in standard deviations over sqrt(n)
 

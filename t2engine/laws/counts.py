@@ -18,6 +18,11 @@ checkpoint m's own pass@k (mean over these k), its log-likelihood has the weight
 v_m / (v_m + discrepancy^2), and discrepancy is such that the weighted deviances sum to their
 degrees of freedom, 2 M - 9. Data that follow the law get discrepancy 0: maximum likelihood.
 
+A gold NLL beside the counts is left out. Tied to the latent loss by a fitted affine link and
+weighted by the link's own misfit, it takes the shipped ladder's held-out error of pass@k from .142
+to .129 at unseen compute, but from .042 to .048 at unseen overtraining; a link of the logarithms
+gives .141 and .044.
+
 Units:  N parameters, D training tokens, k samples per question.
 Shapes: M checkpoints; predictions broadcast.
 Raises: ValueError for fewer than 10 checkpoints, 3 different N or D, no success or no failure.
@@ -40,7 +45,7 @@ from t2engine.laws.counts_likelihood import (
     counts_likelihood,
     counts_parameters,
 )
-from t2engine.laws.evidence import Evidence
+from t2engine.laws.evidence import Evidence, check_outcomes
 from t2engine.laws.fitting import Batch, Fit, Parameter, best_of, minimise_batch, random_starts
 from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
 from t2engine.laws.law import FitReport, check_checkpoints, report_of
@@ -127,15 +132,7 @@ def law_of(vector: Array) -> CountsLaw:
 
 def check_evidence(evidence: Evidence) -> None:
     check_checkpoints("the counts law", evidence.N, evidence.D, least=len(NAMES) + 1)
-    for table, missing, all_of_them in (
-        (evidence.successes, "success", "wrong"),
-        (evidence.failures, "failure", "right"),
-    ):
-        if not table.count.size:
-            raise ValueError(
-                f"{evidence.source}: the counts law needs at least one {missing}, every sample is "
-                f"{all_of_them}; use questions that some checkpoint answers sometimes"
-            )
+    check_outcomes(evidence)
 
 
 def fit_counts(evidence: Evidence, *, num_starts: int = NUM_STARTS, seed: int = 0) -> CountsLaw:

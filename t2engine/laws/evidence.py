@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2engine.laws.beta_binomial import fit_beta_binomial
 from t2engine.laws.gamma import Array, log_gamma_ratio
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 
 VIRTUAL_SAMPLES = 1024
 EXACT_COUNTS = 8  # counts above it are shared between neighbours of a grid 20 % apart
@@ -136,6 +136,24 @@ def gold_evidence(
         kept = weight > 1e-9
         counts.append((np.full(kept.sum(), float(num_virtual)), nodes[kept], weight[kept]))
     return _evidence(source, models, N, D, counts, None)
+
+
+def check_outcomes(evidence: Evidence) -> None:
+    """A law needs questions answered sometimes, and more than once: one sample shows no spread."""
+    for table, missing, all_of_them in (
+        (evidence.successes, "success", "wrong"),
+        (evidence.failures, "failure", "right"),
+    ):
+        if not table.count.size:
+            raise ValueError(
+                f"{evidence.source}: a law needs at least one {missing}, every sample is "
+                f"{all_of_them}; use questions that some checkpoint answers sometimes"
+            )
+    if evidence.samples.count.max() < 2:
+        raise ValueError(
+            f"{evidence.source}: a law of pass@k needs at least 2 samples of some question, every "
+            "question has 1; draw more samples"
+        )
 
 
 def _evidence(

@@ -7,8 +7,11 @@ Raises: ValueError naming the key, what was expected and what was there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +68,38 @@ def law_from_dict(document: Mapping[str, Any]) -> Law:
         covariance = _covariance(document.get("covariance"))
         return CountsLaw(training=training, **parameters, covariance=covariance, fit=fit)
     return Approach2Law(training=training, **parameters, fit=fit)
+
+
+def read_law(path: str | Path) -> Law:
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file in UTF-8: {error}") from error
+    try:
+        return law_from_dict(document)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_pass_law(path: str | Path) -> Approach1Law | Approach2Law | CountsLaw:
+    law = read_law(path)
+    if isinstance(law, ChinchillaLaw):
+        raise ValueError(f"{path}: a law of pass@k is needed, a chinchilla law has no k")
+    return law
+
+
+def read_shipped_law() -> Approach1Law | Approach2Law | CountsLaw:
+    """What `t2 fit` makes of the shipped observations, so that a plan need not wait for it."""
+    shipped = files("t2engine") / "study" / "data" / "law.json"
+    if not shipped.is_file():
+        raise ValueError(
+            f"the shipped law is missing from this installation ({shipped}): reinstall t2engine, "
+            "or say which law to fit with --law"
+        )
+    with as_file(shipped) as path:
+        return read_pass_law(path)
 
 
 def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:

@@ -1,142 +1,150 @@
-"""Fit a law to a ladder's curves, by name or by which predicts unseen compute better.
+"""Fit a law to a ladder, by name or by which predicts unseen checkpoints better.
 
-"best" trains both approaches on the cheapest 70 % of checkpoints (by 6 N D), takes the mean
-absolute error of pass@k over the rest and all k, and refits the winner to everything. Where only
-one can be fitted it is taken, where nothing can be held out Approach 2 is, and a note says so.
+Every law is scored on the splits of laws/splits.py: largest compute and strongest overtraining left
+out, mean absolute error of pass@k over what was left out. "best" is the law of least mean error
+over the splits, among those that were scored on all of them, refitted to everything. Where nothing
+can be held out it is the first of counts, approach2 and approach1 that can be fitted, and a note
+says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from t2engine.laws.splits import (
+    LAWS,
+    SPLITS,
+    FittedLaw,
+    Ladder,
+    check_law,
+    fit_named,
+    held_out_error,
+)
 
-from t2engine.laws.approach1 import Approach1Law, check_approach1, fit_approach1
-from t2engine.laws.approach2 import Approach2Law, check_approach2, fit_approach2
-from t2engine.laws.curves import PassCurves
-from t2engine.laws.gamma import Array
-
-LAW_NAMES = ("approach1", "approach2", "best")
-TRAIN_SHARE = 0.7
-LEAST_TRAINING = 8  # checkpoints left to fit on when some are held out
-NUM_STARTS = 48
+LAW_NAMES = (*LAWS, "best")
+UNTESTED = ("counts", "approach2", "approach1")  # in this order where nothing can be held out
+NUM_STARTS = {"approach1": 48, "approach2": 48, "counts": 24}
+HELD_OUT_STARTS = {"approach1": 16, "approach2": 16, "counts": 8}  # scores need no last digit
 NAMED = 4  # checkpoints a note lists before it counts the rest
-HELD_OUT_STARTS = 16  # a comparison needs no last digit
+
+
+@dataclass(frozen=True)
+class Score:
+    """A law's error on a split, or None and the reason."""
+
+    law: str
+    split: str
+    error: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class LawChoice:
     """The law, how it was chosen, and what was left out. `held_out_errors` is empty if untested."""
 
-    law: Approach1Law | Approach2Law
+    law: FittedLaw
     notes: tuple[str, ...]
-    held_out_errors: dict[str, float] = field(default_factory=dict)
+    held_out_errors: dict[str, float] = field(default_factory=dict)  # mean over the splits
 
 
-def fit_law(curves: PassCurves, name: str = "best", *, seed: int = 0) -> LawChoice:
+def fit_law(ladder: Ladder, name: str = "best", *, seed: int = 0) -> LawChoice:
     if name not in LAW_NAMES:
         raise ValueError(f"law must be one of {', '.join(LAW_NAMES)}, got {name!r}")
     if name != "best":
-        return _choice(curves, name, seed)
-    obstacles = {x: _obstacle(curves, x) for x in ("approach1", "approach2")}
-    possible = [x for x, obstacle in obstacles.items() if not obstacle]
+        return LawChoice(fit_whole(ladder, name, seed=seed), law_notes(ladder, name))
+    obstacles = {x: obstacle(ladder, x) for x in LAWS}
+    possible = [x for x in LAWS if not obstacles[x]]
     if not possible:
-        raise ValueError(f"{obstacles['approach1']}; and {obstacles['approach2']}")
-    if len(possible) == 1:
-        lost = [
-            f"{x} was not considered: {obstacle}" for x, obstacle in obstacles.items() if obstacle
-        ]
-        return _choice(curves, possible[0], seed, *lost)
-    cheap = _cheapest(curves)
-    fitted = curves.select(cheap & curves.answered)
-    if fitted.N.size < LEAST_TRAINING or _obstacle(fitted, "approach1"):
-        untested = "approach2 is the default: too few checkpoints to hold any out for a comparison"
-        return _choice(curves, "approach2", seed, untested)
-    errors = {x: _held_out_error(curves, cheap, x, seed) for x in possible}
-    best = min(errors, key=lambda x: errors[x])
-    return replace(_choice(curves, best, seed), held_out_errors=errors)
+        raise ValueError("; and ".join(dict.fromkeys(obstacles.values())))
+    scores = score_laws(ladder, possible, seed=seed) if len(possible) > 1 else ()
+    best, why = choose(possible, scores)
+    lost = tuple(f"{x} was not considered: {y}" for x, y in obstacles.items() if y)
+    notes = (*law_notes(ladder, best), *lost, *why)
+    return LawChoice(fit_whole(ladder, best, seed=seed), notes, mean_errors(scores))
 
 
-def _choice(curves: PassCurves, name: str, seed: int, *notes: str) -> LawChoice:
-    excluded = _excluded(curves) if name == "approach1" else ()
-    return LawChoice(_fit(curves, name, seed), (*excluded, *notes))
+def fit_whole(ladder: Ladder, name: str, *, seed: int = 0) -> FittedLaw:
+    return fit_named(ladder, name, num_starts=NUM_STARTS[name], seed=seed)
 
 
-def _obstacle(curves: PassCurves, name: str) -> str:
-    """Why a law cannot be fitted to these curves; empty where it can."""
+def obstacle(ladder: Ladder, name: str) -> str:
+    """Why a law cannot be fitted to a ladder; empty where it can."""
     try:
-        if name == "approach1":
-            _answered(curves)
-        else:
-            check_approach2(curves.N, curves.D, curves.k, _task_nll(curves))
+        check_law(ladder, name)
     except ValueError as error:
-        return str(error)
+        return "; ".join([str(error), *law_notes(ladder, name)])
     return ""
 
 
-def _answered(curves: PassCurves) -> PassCurves:
-    """The checkpoints Approach 1 can use: those with a success."""
-    seen = curves.select(curves.answered)
-    try:
-        check_approach1(seen.N, seen.D, seen.k)
-    except ValueError as error:
-        raise ValueError("; ".join([str(error), *_excluded(curves)])) from error
-    return seen
+def score_laws(
+    ladder: Ladder,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    on_score: Callable[[], None] = lambda: None,
+) -> tuple[Score, ...]:
+    """Every law on every split, in the order of `names`; `on_score` is called after each."""
+    scores = []
+    for name in names:
+        for split, rule in SPLITS.items():
+            kept = rule(ladder.curves.N, ladder.curves.D)
+            scores.append(_score(ladder.select(kept), ladder.select(~kept), name, split, seed))
+            on_score()
+    return tuple(scores)
 
 
-def _task_nll(curves: PassCurves) -> Array:
-    if curves.task_nll is None:
-        raise ValueError(
-            f"{curves.source}: approach2 needs the column gold_nll filled in every row; "
-            "measure it or use approach1"
+def _score(known: Ladder, unseen: Ladder, name: str, split: str, seed: int) -> Score:
+    left = known.curves.N.size
+    if not unseen.curves.N.size:
+        return Score(name, split, None, f"{left} checkpoints are too few to leave any out")
+    reason = obstacle(known, name)
+    if reason:
+        return Score(name, split, None, f"with {unseen.curves.N.size} left out: {reason}")
+    law = fit_named(known, name, num_starts=HELD_OUT_STARTS[name], seed=seed)
+    return Score(name, split, held_out_error(law, unseen.curves))
+
+
+def mean_errors(scores: Sequence[Score]) -> dict[str, float]:
+    """Of the laws that were scored on every split on which any was."""
+    used = {x.split for x in scores if x.error is not None}
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if score.error is not None:
+            found.setdefault(score.law, []).append(score.error)
+    return {x: sum(each) / len(each) for x, each in found.items() if len(each) == len(used)}
+
+
+def choose(possible: Sequence[str], scores: Sequence[Score]) -> tuple[str, tuple[str, ...]]:
+    """The best of the laws that can be fitted, and notes on what could not be compared."""
+    if len(possible) == 1:
+        return possible[0], ()
+    errors = mean_errors(scores)
+    if not errors:
+        first = next(x for x in UNTESTED if x in possible)
+        return first, (
+            f"{first} is the default: too few checkpoints to hold any out for a comparison",
         )
-    return curves.task_nll
+    lost = [x for x in possible if x not in errors]
+    reasons = {x.law: x.reason for x in scores if x.error is None}
+    notes = tuple(f"{x} was not compared: {reasons[x]}" for x in lost)
+    return min(errors, key=lambda x: errors[x]), notes
 
 
-def _fit(
-    curves: PassCurves, name: str, seed: int, num_starts: int = NUM_STARTS
-) -> Approach1Law | Approach2Law:
-    if name == "approach1":
-        seen = _answered(curves)
-        return fit_approach1(
-            seen.N,
-            seen.D,
-            seen.k,
-            seen.nll,
-            models=seen.models,
-            num_starts=num_starts,
-            seed=seed,
-        )
-    return fit_approach2(
-        curves.N,
-        curves.D,
-        curves.k,
-        curves.pass_at_k,
-        _task_nll(curves),
-        num_starts=num_starts,
-        seed=seed,
-    )
-
-
-def _cheapest(curves: PassCurves) -> NDArray[np.bool_]:
-    order = np.argsort(curves.N * curves.D, kind="stable")
-    cheap = np.zeros(order.size, bool)
-    cheap[order[: int(np.ceil(TRAIN_SHARE * order.size))]] = True
-    return cheap
-
-
-def _held_out_error(curves: PassCurves, cheap: NDArray[np.bool_], name: str, seed: int) -> float:
-    law = _fit(curves.select(cheap), name, seed, HELD_OUT_STARTS)
-    rest = curves.select(~cheap)
-    predicted = law.pass_at_k(rest.N[:, None], rest.D[:, None], rest.k)
-    return float(np.abs(predicted - rest.pass_at_k).mean())
-
-
-def _excluded(curves: PassCurves) -> tuple[str, ...]:
-    lost = [m for m, seen in zip(curves.models, curves.answered, strict=True) if not seen]
-    if not lost:
+def law_notes(ladder: Ladder, name: str) -> tuple[str, ...]:
+    """What a law leaves out of a ladder, or puts in its place."""
+    if name == "counts":
         return ()
-    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-    names = ", ".join(lost[:NAMED]) + more
-    return (f"approach1 leaves out {len(lost)} checkpoints without one success: {names}",)
+    notes = []
+    if name == "approach2" and ladder.evidence.gold_nll is None:
+        notes.append(
+            "approach2 has no gold_nll of every row: the mean -ln of each question's pass@1 "
+            "stands for the task NLL"
+        )
+    answered = ladder.curves.answered
+    lost = [m for m, seen in zip(ladder.curves.models, answered, strict=True) if not seen]
+    if lost:
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        names = ", ".join(lost[:NAMED]) + more
+        notes.append(f"{name} leaves out {len(lost)} checkpoints without one success: {names}")
+    return tuple(notes)

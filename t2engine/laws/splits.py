@@ -21,23 +21,26 @@ Raises: ValueError for a split that leaves a law too few checkpoints, by that la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from t2engine.laws.approach1 import fit_approach1
-from t2engine.laws.approach2 import fit_approach2
-from t2engine.laws.counts import SAMPLES_OF_INTEREST, fit_counts
+from t2engine.laws.approach1 import Approach1Law, check_approach1, fit_approach1
+from t2engine.laws.approach2 import Approach2Law, check_approach2, fit_approach2
+from t2engine.laws.counts import SAMPLES_OF_INTEREST, CountsLaw, check_evidence, fit_counts
 from t2engine.laws.curves import PassCurves
-from t2engine.laws.evidence import Evidence, counts_evidence, gold_evidence
+from t2engine.laws.evidence import Evidence, check_outcomes, counts_evidence, gold_evidence
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import least_share
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 from t2engine.laws.passk import nll_of_pass_at_k, posterior_pass_at_k, unbiased_pass_at_k
 
 NUM_STARTS = 64
+LAWS = ("approach1", "approach2", "counts")
+
+FittedLaw = Approach1Law | Approach2Law | CountsLaw
 
 
 class Predictor(Protocol):
@@ -118,21 +121,52 @@ def gold_ladder(
     return Ladder(evidence, curves)
 
 
+def check_law(ladder: Ladder, name: str) -> None:
+    """ValueError where a law cannot be fitted to a ladder."""
+    if name not in LAWS:
+        raise ValueError(f"law must be approach1, approach2 or counts, got {name!r}")
+    if name == "counts":
+        check_evidence(ladder.evidence)
+    check_outcomes(ladder.evidence)
+    if name != "counts":
+        check_curves(ladder.curves, name)
+
+
+def check_curves(curves: PassCurves, name: str) -> None:
+    seen = curves.select(curves.answered)
+    if name == "approach1":
+        check_approach1(seen.N, seen.D, seen.k)
+    else:
+        check_approach2(seen.N, seen.D, seen.k, seen.task_nll)
+
+
 def fit_named(
     ladder: Ladder, name: str, *, num_starts: int = NUM_STARTS, seed: int = 0
-) -> Predictor:
-    """ "approach1", "approach2" or "counts", each on all checkpoints it can use."""
+) -> FittedLaw:
+    """ "approach1", "approach2" or "counts", each on all checkpoints it can use.
+
+    The report's range of k ends at the most samples drawn: beyond it pass@k was not measured.
+    """
+    check_law(ladder, name)
+    law: FittedLaw
     if name == "counts":
-        return fit_counts(ladder.evidence, num_starts=num_starts, seed=seed)
-    seen = ladder.curves.select(ladder.curves.answered)
+        law = fit_counts(ladder.evidence, num_starts=num_starts, seed=seed)
+    else:
+        law = fit_curves(ladder.curves, name, num_starts=num_starts, seed=seed)
+    assert law.fit is not None
+    drawn = float(ladder.evidence.samples.count.max())
+    return replace(law, fit=replace(law.fit, k_range=(1.0, drawn)))
+
+
+def fit_curves(
+    curves: PassCurves, name: str, *, num_starts: int = NUM_STARTS, seed: int = 0
+) -> Approach1Law | Approach2Law:
+    seen = curves.select(curves.answered)
     if name == "approach1":
         return fit_approach1(seen.N, seen.D, seen.k, seen.nll, num_starts=num_starts, seed=seed)
-    if name == "approach2":
-        assert seen.task_nll is not None
-        return fit_approach2(
-            seen.N, seen.D, seen.k, seen.pass_at_k, seen.task_nll, num_starts=num_starts, seed=seed
-        )
-    raise ValueError(f"law must be approach1, approach2 or counts, got {name!r}")
+    return fit_approach2(
+        seen.N, seen.D, seen.k, seen.pass_at_k, seen.task_nll, num_starts=num_starts, seed=seed
+    )
 
 
 def _counts_curve(n: NDArray[np.int64], c: NDArray[np.int64], own: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ import numpy as np
 from t2engine.costs.formula import CostModel, Demand, FormulaCost
 from t2engine.laws.beta_binomial import fit_beta_binomial
 from t2engine.laws.gamma import Array
-from t2engine.laws.observations import Observations
+from t2engine.laws.observed import Observations
 from t2engine.laws.passk import beta_pass_at_k, check_counts
 
 LARGEST_K = 1_000_000

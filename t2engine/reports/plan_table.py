@@ -12,14 +12,18 @@ from rich.text import Text
 
 from t2engine.laws.law_file import law_to_dict
 from t2engine.laws.selection import LawChoice
+from t2engine.plan.bands import PlanBands
 from t2engine.plan.optimizer import Plan, PlanReport
+from t2engine.reports.plan_bands import bands_column, bands_document, bands_line
 from t2engine.reports.units import show_amount
 
 FORMAT = "t2engine.plan"
 VERSION = 2  # 2: train_cost, inference_cost, total_cost in `unit`; 1 had them in FLOPs alone
 
 
-def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
+def plan_document(
+    report: PlanReport, choice: LawChoice, bands: PlanBands | None = None
+) -> dict[str, Any]:
     """Everything the table shows and the fitted law, as JSON-able plain data."""
     return {
         "format": FORMAT,
@@ -33,6 +37,7 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
         "t2": _plan_document(report.t2),
         "compute_optimal": _plan_document(report.compute_optimal),
         "ties": [_plan_document(plan) for plan in report.ties],
+        "bands": bands_document(bands),
         "budget_ratio": report.budget_ratio,
         "saving": report.saving,
         "law": law_to_dict(choice.law),
@@ -41,15 +46,18 @@ def plan_document(report: PlanReport, choice: LawChoice) -> dict[str, Any]:
     }
 
 
-def plan_table(report: PlanReport, choice: LawChoice) -> Group:
+def plan_table(report: PlanReport, choice: LawChoice, bands: PlanBands | None = None) -> Group:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("T²", justify="right")
     table.add_column("compute-optimal", justify="right")
-    columns = (_column(report.t2, report), _column(report.compute_optimal, report))
+    columns = [_column(report.t2, report), _column(report.compute_optimal, report)]
+    if bands is not None:
+        table.add_column(f"T², {bands.level:.0%} band", justify="right")
+        columns.append(bands_column(bands, count))
     for label in columns[0]:
-        table.add_row(label, *(column[label] for column in columns))
-    lines = [_saving(report), _law(choice), f"costs: {report.costs}"]
+        table.add_row(label, *(column.get(label, "") for column in columns))
+    lines = [_saving(report), _law(choice), bands_line(bands), f"costs: {report.costs}"]
     lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
     lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
     return Group(Text(_title(report)), table, *(Text(line) for line in lines))
@@ -134,4 +142,4 @@ def _law(choice: LawChoice) -> str:
     if not choice.held_out_errors:
         return f"law: {choice.law.name}{seen}"
     errors = ", ".join(f"{name} {x:.3f}" for name, x in choice.held_out_errors.items())
-    return f"law: {choice.law.name}{seen}; error of pass@k at unseen compute: {errors}"
+    return f"law: {choice.law.name}{seen}; error of pass@k at unseen checkpoints: {errors}"

@@ -13,9 +13,9 @@ import pytest
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
 from t2engine.costs.profile import build_profile, profile_to_dict
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
 from tests.costs.synthetic import synthetic_measurements
@@ -44,7 +44,7 @@ def test_json_is_one_object_and_equals_the_library(
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert printed.err == ""
-    choice = fit_law(pass_curves(read_observations(ladder)), "best")
+    choice = fit_law(counts_ladder(read_observations(ladder)), "best")
     report = plan_budget(choice.law, Budget(total=1e14), Demand(1e5, 12, 9))
     assert document["t2"]["N"] == report.t2.N
     assert document["compute_optimal"]["k"] == report.compute_optimal.k
@@ -55,7 +55,7 @@ def test_json_is_one_object_and_equals_the_library(
 def test_two_budgets_follow_the_paper(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
     """k = C_inf / 2N."""
     budgets = ["--train-budget", "1e13", "--inference-budget", "1e8"]
-    for law in ("approach1", "approach2"):
+    for law in ("approach1", "approach2", "counts"):
         assert run(["plan", *budgets, "--law", law, "--observations", ladder, "--json"]) == 0
         plan = json.loads(capsys.readouterr().out)["t2"]
         assert plan["law"] == law
@@ -63,10 +63,28 @@ def test_two_budgets_follow_the_paper(ladder: str, capsys: pytest.CaptureFixture
         assert plan["train_cost"] == pytest.approx(1e13, rel=1e-9)
 
 
+def test_bands_are_drawn_where_asked_for(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--budget", "1e14", "--observations", ladder, "--law", "approach1"]
+    assert run(arguments) == 0
+    assert "bands: not computed; --bands draws them" in capsys.readouterr().out
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bands"] is None
+    assert run([*arguments, "--bands", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for name in ("N", "D", "k", "pass_at_k"):
+        low, high = document["bands"][name]
+        assert low <= document["t2"][name] <= high
+    assert document["bands"]["num_laws"] == 30
+    assert run([*arguments, "--bands"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "90% band" in printed
+    assert "30 refits to models drawn with replacement" in printed
+
+
 def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", "--budget", "1e14", "--observations", ladder]) == 0
     printed = capsys.readouterr().out
-    for words in ("T²", "compute-optimal", "samples per question k", "saving:", "approach2"):
+    for words in ("T²", "compute-optimal", "samples per question k", "saving:", "law:", "bands:"):
         assert words in printed
 
 
@@ -212,5 +230,8 @@ def test_the_shipped_ladder_is_the_default(capsys: pytest.CaptureFixture[str]) -
     assert run(["plan", "--budget", "1e15", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["law"]["fit"]["num_checkpoints"] >= 15
+    assert document["law"]["law"] == "counts"
+    assert document["bands"]["num_laws"] == 50
+    assert document["bands"]["N"][0] < document["t2"]["N"] < document["bands"]["N"][1]
     assert 0 < document["t2"]["pass_at_k"] <= 1
     assert document["t2"]["pass_at_k"] >= document["compute_optimal"]["pass_at_k"]

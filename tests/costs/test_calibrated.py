@@ -12,9 +12,9 @@ from t2engine.costs.ladder import ladder
 from t2engine.costs.predictions import MachineCosts
 from t2engine.costs.profile import build_profile
 from t2engine.costs.tariff import Tariff, joules_tariff, usd_tariff
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.observations import read_shipped_observations
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
 from tests.costs.synthetic import synthetic_measurements
@@ -94,7 +94,7 @@ def test_training_is_by_the_step_that_was_stated(costs: MachineCosts) -> None:
 
 
 def test_the_planner_takes_it(cost: CalibratedCost) -> None:
-    law = fit_law(pass_curves(read_shipped_observations()), "best").law
+    law = fit_law(counts_ladder(read_shipped_observations()), "approach2").law
     report = plan_budget(law, Budget(total=7200.0), Demand(1e5, 16, 20), cost)
     spent = report.t2.train_cost + report.t2.inference_cost
     assert spent == pytest.approx(7200.0, rel=1e-6)

@@ -6,9 +6,11 @@ import pytest
 
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.chinchilla import ChinchillaLaw
-from t2engine.laws.curves import pass_curves
-from t2engine.laws.law_file import law_from_dict, law_to_dict
+from t2engine.laws.counts import CountsLaw
+from t2engine.laws.law_file import law_from_dict, law_to_dict, read_shipped_law
+from t2engine.laws.observations import read_shipped_observations
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from tests.laws.ladder import observations
 
 LAW = Approach1Law(E=0.8, A=40.0, alpha=0.25, B=300.0, beta=0.3, G=1.5, gamma=0.4)
@@ -16,7 +18,7 @@ LAW = Approach1Law(E=0.8, A=40.0, alpha=0.25, B=300.0, beta=0.3, G=1.5, gamma=0.
 
 @pytest.mark.parametrize("name", ["approach1", "approach2"])
 def test_a_fitted_law_survives_json(name: str) -> None:
-    law = fit_law(pass_curves(observations(num_questions=40)), name).law
+    law = fit_law(counts_ladder(observations(num_questions=40)), name).law
     assert law_from_dict(json.loads(json.dumps(law_to_dict(law)))) == law
     training = law.training
     assert law_from_dict(json.loads(json.dumps(law_to_dict(training)))) == training
@@ -47,3 +49,13 @@ def test_a_foreign_file_is_refused(change: dict[str, object], message: str) -> N
 def test_something_that_is_no_object_is_refused() -> None:
     with pytest.raises(ValueError, match="a law must be an object, got list"):
         law_from_dict([])  # type: ignore[arg-type]
+
+
+def test_the_shipped_law_is_what_fits_the_shipped_observations() -> None:
+    shipped = read_shipped_law()
+    assert isinstance(shipped, CountsLaw)  # the best on checkpoints held out, by `t2 fit`
+    fitted = fit_law(counts_ladder(read_shipped_observations()), "counts").law
+    assert shipped.vector == pytest.approx(fitted.vector, rel=1e-3, abs=1e-3)
+    assert shipped.pass_at_k(1e5, 1e7, [1, 10, 100]) == pytest.approx(
+        fitted.pass_at_k(1e5, 1e7, [1, 10, 100]), abs=1e-4
+    )

@@ -97,7 +97,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
 def test_unreadable_paths_and_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent\.csv: cannot be read: No such file"):
         read_observations(tmp_path / "absent.csv")
-    with pytest.raises(ValueError, match="cannot be read: Is a directory"):
+    with pytest.raises(ValueError, match="cannot be read: a directory without samples_<task>"):
         read_observations(tmp_path)
     path = tmp_path / "obs.csv"
     path.write_bytes(HEADER.encode() + b"\xff\xfe")

@@ -14,8 +14,8 @@ from t2engine.costs.predictions import MachineCosts
 from t2engine.costs.profile import build_profile
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.approach2 import Approach2Law
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.dual import crossing, plan_target
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget, BudgetTooSmallError
@@ -97,7 +97,7 @@ def test_the_last_flop_buys_as_much_of_everything(seed: int) -> None:
 @pytest.mark.parametrize("name", ["approach1", "approach2"])
 def test_it_inverts_fitted_laws_at_measured_costs_too(name: str) -> None:
     costs = MachineCosts(build_profile(synthetic_measurements(seed=0, noise=0.03)))
-    law = fit_law(pass_curves(observations(num_questions=60)), name).law
+    law = fit_law(counts_ladder(observations(num_questions=60)), name).law
     measured, demand = CalibratedCost(costs, costs), Demand(1e5, 16, 20)
     best = plan_budget(law, Budget(total=600.0), demand, measured).t2
     found = plan_target(law, best.pass_at_k, demand, measured)

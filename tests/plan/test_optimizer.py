@@ -9,8 +9,8 @@ import pytest
 
 from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.selection import fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.baseline import budget_ratio, compute_optimal
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget, Problem, demand_for
@@ -24,7 +24,7 @@ SPLIT = Budget(train=2.56e19, inference=2e9)
 
 @pytest.fixture(scope="module", params=["approach1", "approach2"])
 def fitted(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
-    return fit_law(pass_curves(observations(num_questions=60)), request.param).law
+    return fit_law(counts_ladder(observations(num_questions=60)), request.param).law
 
 
 def test_baseline_lies_on_the_compute_optimal_path() -> None:
@@ -121,7 +121,7 @@ def test_leaving_the_data_is_said_with_the_factor(fitted) -> None:  # type: igno
 
 
 def test_a_poor_fit_is_said() -> None:
-    law = fit_law(pass_curves(observations(num_questions=60)), "approach1").law
+    law = fit_law(counts_ladder(observations(num_questions=60)), "approach1").law
     assert isinstance(law, Approach1Law)
     assert law.fit is not None
     poor = replace(law, fit=replace(law.fit, converged=False, bounds_hit=("E", "beta")))

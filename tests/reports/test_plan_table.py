@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from t2engine.costs.formula import Demand
-from t2engine.laws.curves import pass_curves
 from t2engine.laws.law_file import law_from_dict
 from t2engine.laws.selection import LawChoice, fit_law
+from t2engine.laws.splits import counts_ladder
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget
 from t2engine.reports.plan_table import count, plan_document, plan_table
@@ -18,7 +18,7 @@ from tests.laws.ladder import observations
 
 @pytest.fixture(scope="module")
 def choice() -> LawChoice:
-    return fit_law(pass_curves(observations(num_questions=60)), "best")
+    return fit_law(counts_ladder(observations(num_questions=60)), "best")
 
 
 def text_of(report: PlanReport, choice: LawChoice) -> str:
