@@ -3,7 +3,8 @@
     N*, D*, k*   quantiles over the plans of refitted laws, one a refit, at the same budget
     pass@k       at the plan itself: where a new checkpoint's measured pass@k lies, for the counts
                  law refitted to its observations; else quantiles over the refitted laws' curves,
-                 which leave out how far a checkpoint deviates from its law
+                 which leave out how far a checkpoint deviates from its law; widened to hold the
+                 law's own prediction, which refits to few models may all lie to one side of
 
 Units:  N parameters, D training tokens, k samples per question.
 """
@@ -59,12 +60,13 @@ def plan_bands(
         return float(low), float(high)
 
     best = report.t2
+    low, high = resamples.pass_band(best.N, best.D, best.k, level)
     return PlanBands(
         N=band(N),
         D=band(D),
         k=band(k),
         tokens_per_parameter=band(D / N),
-        pass_at_k=resamples.pass_band(best.N, best.D, best.k, level),
+        pass_at_k=(min(low, best.pass_at_k), max(high, best.pass_at_k)),
         level=level,
         num_laws=len(resamples.laws),
         source=resamples.source,

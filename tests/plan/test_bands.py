@@ -89,3 +89,12 @@ def test_bands_of_a_planted_counts_law_hold_the_best_plan() -> None:
 def test_level_is_checked() -> None:
     with pytest.raises(ValueError, match="level must lie between 0 and 1, got 1"):
         plan_bands(plan_budget(ONE, SPLIT), Resamples((ONE,), ""), level=1)
+
+
+def test_a_band_of_success_holds_the_prediction_itself() -> None:
+    """Refits that all lie to one side of the fit do not push its own prediction out."""
+    report = plan_budget(ONE, SPLIT)
+    better = tuple(replace(ONE, A=ONE.A * share) for share in (0.5, 0.6, 0.7))
+    low, high = plan_bands(report, Resamples(better, "")).pass_at_k
+    assert low == report.t2.pass_at_k
+    assert high > report.t2.pass_at_k
