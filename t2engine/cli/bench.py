@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from t2engine.cli.progress import showing_progress
 from t2engine.model.hub import SHIPPED_MODEL
 
 
@@ -90,7 +90,7 @@ def bench(
         datasheet_flops=datasheet_flops,
         datasheet_bytes=datasheet_bytes,
     )
-    with progress() as tell:
+    with showing_progress("measuring") as tell:
         result = bench_model(settings, tell)
     text = json.dumps(asdict(result))
     if as_json:
@@ -127,15 +127,3 @@ def busy_words(conditions: Mapping[str, Any]) -> str:
         f"other programs used this machine in {busy} of {rounds} rounds, so figures may be low; "
         f"end them and run again (before it began: {before})"
     )
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[float, str], None]]:
-    """A line of the share done on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda share, what: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("starting") as status:
-        yield lambda share, what: status.update(f"{share:4.0%}  {what}")

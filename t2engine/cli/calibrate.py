@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from t2engine.cli.progress import showing_progress
 
 if TYPE_CHECKING:
     from t2engine.costs.profile import HardwareProfile
@@ -123,7 +123,7 @@ def measure(
     partial = out.with_name(out.name + ".partial")
     if partial.exists():
         say(f"going on from {partial}")
-    with showing_progress() as tell:
+    with showing_progress("calibrating") as tell:
         try:
             measured, busy = measure_machine(settings, partial, tell)
         except KeyboardInterrupt:
@@ -187,31 +187,3 @@ def compare_profiles(old: Path, new: Path, as_json: bool) -> None:
 
 def say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-@contextmanager
-def showing_progress() -> Iterator[Callable[[float, str], None]]:
-    """A bar with time left on a terminal's stderr; takes the share done and what is going on."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("calibrating"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda share, what: bar.update(task, completed=share, description=what)

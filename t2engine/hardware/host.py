@@ -26,6 +26,7 @@ def sample_task(threads: int, device: str = "cpu") -> Callable[[], float]:
         began = time.perf_counter()
         [output] = llm.generate([PROMPT], params, progress=False)
         wall = time.perf_counter() - began
+        # Clocks are read twice: a call with next to nothing beside its steps may come out below 0.
         return max(wall - output.cost.seconds, 1e-9) / SAMPLES
 
     return visit

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,25 +23,9 @@ from numpy.typing import ArrayLike
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import FitReport
+from t2engine.laws.pass_law import PassLaw
 
 DECAY = 15.387756  # passes, R above
-
-
-class WrappedLaw(Protocol):
-    """What any law of pass@k offers, and `RepeatedData` offers again."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def training(self) -> ChinchillaLaw: ...
-
-    @property
-    def fit(self) -> FitReport | None: ...
-
-    def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array: ...
-
-    def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array: ...
 
 
 def effective_tokens(D: ArrayLike, unique_tokens: ArrayLike, decay: float = DECAY) -> Array:
@@ -63,7 +46,7 @@ class RepeatedData:
     limit on data. The law's `fit` too: its D_range is of fresh tokens.
     """
 
-    law: WrappedLaw
+    law: PassLaw
     unique_tokens: float
     decay: float = DECAY
 

@@ -18,9 +18,10 @@ import numpy as np
 from t2engine.costs.formula import CostModel, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.draws import Resamples
+from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.optimizer import SEARCH_REACH, PlanReport
-from t2engine.plan.problem import PassLaw, Problem
+from t2engine.plan.problem import Problem
 from t2engine.plan.search import search
 
 LEVEL = 0.9

@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.limits import Limits
 from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget
-from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
+from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
 
 START_N, START_D = 1e6, 1e7  # where no range of observations says where to begin
 STEP = math.log(100.0)  # of ln C, while looking for a bracket

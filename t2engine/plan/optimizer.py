@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost, Spread
 from t2engine.laws.approach1 import Approach1Law
+from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.baseline import LARGEST_RATIO, Baseline, budget_ratio, compute_optimal
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.limits import Limits
-from t2engine.plan.problem import Budget, BudgetTooSmallError, PassLaw, Problem
+from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
 from t2engine.plan.search import search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 

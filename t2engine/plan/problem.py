@@ -12,39 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from t2engine.costs.formula import CostModel, Demand
-from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
-from t2engine.laws.law import FitReport
+from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.limits import Limits
 
 
 class BudgetTooSmallError(ValueError):
     """Not one model can be trained on one token and sampled once."""
-
-
-class PassLaw(Protocol):
-    """What the planner needs of a law: predictions for arrays of N, D and k, which broadcast."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def training(self) -> ChinchillaLaw: ...
-
-    @property
-    def fit(self) -> FitReport | None: ...
-
-    def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array: ...
-
-    def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
-        """Rises with pass@k, and goes on rising where pass@k has rounded to 1."""
-        ...
 
 
 @dataclass(frozen=True)

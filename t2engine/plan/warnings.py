@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from t2engine.laws.law import FitReport
-from t2engine.plan.problem import PassLaw
+from t2engine.laws.pass_law import PassLaw
 
 NAMES = {
     "N": ("N", "parameters", "model observed"),

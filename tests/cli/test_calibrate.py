@@ -183,6 +183,8 @@ def test_two_profiles_are_compared(tmp_path: Path, profile_file: Path, capsys: C
     assert "another processor" in words
     assert "cpu differs" in words
     assert "1.5" in words
+    assert run(["calibrate", "--compare", str(profile_file), str(other), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"]["median"] == pytest.approx(1.5, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2engine.laws.approach1 import Approach1Law
+from t2engine.laws.pass_law import PassLaw
 from t2engine.laws.repeated import DECAY, RepeatedData, effective_tokens
 from t2engine.plan.optimizer import plan_budget
-from t2engine.plan.problem import Budget, PassLaw
+from t2engine.plan.problem import Budget
 
 LAW = Approach1Law(
     E=1.817218, A=477.826, alpha=0.347310, B=2143.417, beta=0.367172, G=1.0, gamma=0.3
