@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from benchmarks.gpu.record import Line
 from t2engine import LLM, SamplingParams
 from t2engine.schema import CompletionOutput
-from t2engine.study.task import draw_question
+from t2engine.study.tasks.arithmetic import draw_question
 
 QUESTIONS = 400
 NEW_TOKENS = 48  # with a question, within the context of 64

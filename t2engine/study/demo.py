@@ -8,7 +8,8 @@ from t2engine.engine.llm import LLM
 from t2engine.laws.passk import PassAtK, estimate_pass_at_k
 from t2engine.schema import RequestOutput, SamplingParams
 from t2engine.study.evaluate import count_correct
-from t2engine.study.task import COMPLETION_TOKENS, Question, held_out_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.task import Question
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Demo:
 
 def run_demo(num_questions: int, num_samples: int, seed: int) -> Demo:
     """pass@k for k = 1, 4, 16, ... up to num_samples, with 95 % intervals over questions."""
-    questions = held_out_questions(num_questions, seed)
+    questions = ARITHMETIC.held_out_questions(num_questions, seed)
     llm = LLM()
-    params = SamplingParams(n=num_samples, seed=seed, max_tokens=COMPLETION_TOKENS)
+    params = SamplingParams(n=num_samples, seed=seed, max_tokens=ARITHMETIC.max_tokens)
     outputs = llm.generate([question.prompt for question in questions], params)
     num_correct = [
         count_correct(question, output) for question, output in zip(questions, outputs, strict=True)

@@ -22,7 +22,8 @@ from rich.progress import track
 from t2engine.engine.llm import LLM
 from t2engine.schema import Observation, RequestOutput, SamplingParams
 from t2engine.study.checkpoint import load_model
-from t2engine.study.task import COMPLETION_TOKENS, Question, check, held_out_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.task import Question
 from t2engine.study.training import RECORD, gold_losses, read_record
 
 NUM_QUESTIONS = 256
@@ -47,7 +48,9 @@ def evaluate(
 ) -> list[Observation]:
     """One observation per question of the run in `model_dir`."""
     record = read_record(model_dir)
-    params = SamplingParams(n=num_samples, temperature=1.0, seed=seed, max_tokens=COMPLETION_TOKENS)
+    params = SamplingParams(
+        n=num_samples, temperature=1.0, seed=seed, max_tokens=ARITHMETIC.max_tokens
+    )
     requests = sample(model_dir, [question.prompt for question in questions], params)
     losses = gold_losses(load_model(model_dir), questions)
     return [
@@ -67,7 +70,7 @@ def evaluate(
 def count_correct(question: Question, request: RequestOutput) -> int:
     """Samples that ended by themselves, in the right answer."""
     return sum(
-        sample.finish_reason == "stop" and check(question, sample.text)
+        sample.finish_reason == "stop" and ARITHMETIC.is_right(question, sample.text)
         for sample in request.outputs
     )
 
@@ -94,7 +97,7 @@ def evaluate_ladder(
     """Ask every finished run in `directory` the same held-out questions; write a CSV file."""
     if out.is_dir():
         raise ValueError(f"{out} must be a file to write, got a directory")
-    questions = held_out_questions(num_questions, seed)
+    questions = ARITHMETIC.held_out_questions(num_questions, seed)
     observations: list[Observation] = []
     for model_dir in track(
         find_runs(directory), description="evaluating", console=Console(stderr=True)

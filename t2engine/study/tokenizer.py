@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 
-from t2engine.study.task import SYMBOLS
+from t2engine.study.tasks.arithmetic import SYMBOLS
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2

@@ -43,7 +43,8 @@ from torch.nn import functional
 from t2engine.model.llama import Llama, build_optimizer, initialise
 from t2engine.study.checkpoint import atomic_directory, save_model, write_json
 from t2engine.study.ladder import Run, learning_rate
-from t2engine.study.task import Question, training_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.task import Question
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 
 RECORD = "training.json"
@@ -129,7 +130,7 @@ def train(run: Run, advance: Callable[[int], None]) -> tuple[Llama, dict[str, An
     """The trained model, and what happened; `advance` is told of tokens as they are processed."""
     model = initialise(run.config, run.recipe.seed)
     optimizer = build_optimizer(model, run.recipe.betas, run.recipe.weight_decay)
-    questions = training_questions(run.recipe.seed)
+    questions = ARITHMETIC.training_questions(run.recipe.seed)
     losses: list[tuple[int, float]] = []  # tokens so far, mean loss since the entry before
     pending: list[float] = []
     started, tokens, told = time.perf_counter(), 0, 0

@@ -10,7 +10,7 @@ from t2engine.metering import parameter_count
 from t2engine.model.llama import initialise
 from t2engine.study.checkpoint import atomic_directory, load_model, save_model
 from t2engine.study.ladder import Recipe, build_run, shape
-from t2engine.study.task import SYMBOLS, held_out_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC, SYMBOLS
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, TOKEN_IDS, VOCAB_SIZE, build_tokenizer, encode
 
 
@@ -48,7 +48,7 @@ def test_transformers_reads_the_tokenizer(saved: Path):
     theirs = transformers.AutoTokenizer.from_pretrained(saved)
     assert theirs.bos_token_id == BOS_ID
     assert theirs.eos_token_id == EOS_ID
-    for question in held_out_questions(20, seed=0):
+    for question in ARITHMETIC.held_out_questions(20, seed=0):
         token_ids = theirs(question.prompt)["input_ids"]
         assert token_ids == [BOS_ID, *encode(question.prompt)]
         assert theirs.decode(token_ids, skip_special_tokens=True) == question.prompt

@@ -24,7 +24,7 @@ from t2engine.study.evaluate import (
     write_observations,
 )
 from t2engine.study.ladder import Recipe, build_run
-from t2engine.study.task import held_out_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.training import gold_losses, train_into
 
 FREE = SampleCost(0, 0, 0, 0, 0, 0.0, 0.0)
@@ -52,7 +52,9 @@ def answer_like_a_parrot(
     model_dir: Path, prompts: list[str], params: SamplingParams
 ) -> list[RequestOutput]:
     """Knows the answers, and gives the right one in the first j samples of prompt j."""
-    gold = {question.prompt: question.completion for question in held_out_questions(200, 5)}
+    gold = {
+        question.prompt: question.completion for question in ARITHMETIC.held_out_questions(200, 5)
+    }
     return [
         RequestOutput(
             prompt, (), tuple(output(i, gold[prompt] if i < j else "") for i in range(params.n)),
@@ -63,7 +65,7 @@ def answer_like_a_parrot(
 
 
 def test_a_right_sample_ends_by_itself_in_the_right_number():
-    question = held_out_questions(1, 0)[0]
+    question = ARITHMETIC.held_out_questions(1, 0)[0]
     samples = (
         output(0, question.completion),
         output(1, question.answer),
@@ -76,7 +78,7 @@ def test_a_right_sample_ends_by_itself_in_the_right_number():
 
 
 def test_observations_say_what_was_asked_and_counted(trained: Path):
-    questions = held_out_questions(6, seed=5)
+    questions = ARITHMETIC.held_out_questions(6, seed=5)
     rows = evaluate(trained / "a", questions, 4, 5, sample=answer_like_a_parrot)
     assert [row.num_correct for row in rows] == [0, 1, 2, 3, 4, 4]
     assert {row.num_samples for row in rows} == {4}

@@ -8,7 +8,7 @@ import torch
 from t2engine.model.hub import SHIPPED_MODEL, resolve_model
 from t2engine.model.tokenizer import read_tokenizer
 from t2engine.schema import Precision
-from t2engine.study.task import held_out_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
 from tests.engine.harness import load_ours, our_logits
 
 NUM_QUESTIONS = 48
@@ -28,7 +28,7 @@ def log_probabilities(precision: Precision) -> torch.Tensor:
     model = load_ours(model_dir, precision)
     tokenizer = read_tokenizer(model_dir, model.config.vocab_size)
     rows = []
-    for question in held_out_questions(NUM_QUESTIONS, seed=0):
+    for question in ARITHMETIC.held_out_questions(NUM_QUESTIONS, seed=0):
         prompt = tokenizer.encode(question.prompt)
         whole = tokenizer.encode(question.prompt + question.completion)
         rows.append(our_logits(model, whole, len(prompt)))

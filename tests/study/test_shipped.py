@@ -11,8 +11,9 @@ import pytest
 from t2engine.laws.observations import read_shipped_observations
 from t2engine.model.llama import count_parameters
 from t2engine.schema import Observation
-from t2engine.study import evaluate, ladder, task, training
+from t2engine.study import evaluate, ladder, training
 from t2engine.study.checkpoint import load_model
+from t2engine.study.tasks.arithmetic import ARITHMETIC
 
 DATA = Path(evaluate.__file__).parent / "data"
 MODEL = DATA / "arithmetic"
@@ -42,7 +43,9 @@ def test_model_is_small_and_one_of_the_ladder(record: dict):
 def test_every_run_of_the_ladder_was_asked_the_same_held_out_questions(observed):
     runs = {(run.name, run.N): run.D for run in ladder.build_ladder()}
     assert {(name, N) for name, N, _ in observed} == set(runs)
-    want = [question.prompt for question in task.held_out_questions(evaluate.NUM_QUESTIONS, 0)]
+    want = [
+        question.prompt for question in ARITHMETIC.held_out_questions(evaluate.NUM_QUESTIONS, 0)
+    ]
     for (name, N, D), rows in observed.items():
         assert runs[name, N] <= D < 1.01 * runs[name, N]
         assert [row.question for row in rows] == want
@@ -51,14 +54,14 @@ def test_every_run_of_the_ladder_was_asked_the_same_held_out_questions(observed)
 
 def test_gold_losses_are_those_of_the_model(observed, record: dict):
     rows = observed[record["run"]["name"], record["N"], record["D"]]
-    questions = task.held_out_questions(evaluate.NUM_QUESTIONS, 0)
+    questions = ARITHMETIC.held_out_questions(evaluate.NUM_QUESTIONS, 0)
     losses = training.gold_losses(load_model(MODEL), questions)
     assert [row.gold_nll for row in rows] == pytest.approx(losses, abs=1e-3)
 
 
 def test_counts_are_what_the_engine_draws_today(observed, record: dict):
     rows = observed[record["run"]["name"], record["N"], record["D"]][:24]
-    questions = task.held_out_questions(len(rows), 0)
+    questions = ARITHMETIC.held_out_questions(len(rows), 0)
     fresh = evaluate.evaluate(MODEL, questions, num_samples=64, seed=0)
     differences = [
         abs(row.num_correct - new.num_correct) for row, new in zip(rows, fresh, strict=True)

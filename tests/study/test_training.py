@@ -23,7 +23,7 @@ from t2engine.study.ladder import (
     learning_rate,
     short,
 )
-from t2engine.study.task import training_questions
+from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 from t2engine.study.training import (
     NO_LOSS,
@@ -36,7 +36,7 @@ from t2engine.study.training import (
     train_ladder,
 )
 
-QUESTIONS = list(islice(training_questions(seed=0), 7))
+QUESTIONS = list(islice(ARITHMETIC.training_questions(seed=0), 7))
 TINY = Recipe(questions_per_step=4)
 
 
@@ -106,7 +106,7 @@ def test_training_learns_and_counts_its_tokens():
     assert completion_loss(model, token_ids, targets) < before - 0.8
     assert outcome["losses"][-1][1] < outcome["losses"][0][1] - 0.8
     assert outcome["D"] == sum(told) == outcome["losses"][-1][0]
-    stream, wanted = training_questions(run.recipe.seed), 0
+    stream, wanted = ARITHMETIC.training_questions(run.recipe.seed), 0
     while wanted < run.D:
         wanted += sum(len(q.prompt + q.completion) + 2 for q in islice(stream, 16))
     assert outcome["D"] == wanted

@@ -7,9 +7,11 @@ from itertools import islice, pairwise
 
 import pytest
 
-from t2engine.study import task
+from t2engine.study.tasks import arithmetic as task
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.task import HELD_OUT_SHARE, is_held_out
 
-QUESTIONS = list(islice(task.training_questions(seed=3), 2000))
+QUESTIONS = list(islice(ARITHMETIC.training_questions(seed=3), 2000))
 
 
 def work_out(prompt: str) -> list[int]:
@@ -74,21 +76,21 @@ def test_no_answer_can_be_guessed():
 
 @pytest.mark.parametrize("seed", [0, 1, 3])
 def test_training_never_sees_a_held_out_question(seed: int):
-    held_out = {question.prompt for question in task.held_out_questions(300, seed)}
+    held_out = {question.prompt for question in ARITHMETIC.held_out_questions(300, seed)}
     assert len(held_out) == 300
     assert not held_out & {question.prompt for question in QUESTIONS}
-    assert all(task.is_held_out(prompt) for prompt in held_out)
+    assert all(is_held_out(prompt) for prompt in held_out)
 
 
 def test_a_share_of_all_questions_is_held_out():
     rng = random.Random(5)
-    held_out = sum(task.is_held_out(task.draw_question(rng).prompt) for _ in range(20_000))
-    assert held_out * task.HELD_OUT_SHARE == pytest.approx(20_000, rel=0.15)
+    held_out = sum(is_held_out(task.draw_question(rng).prompt) for _ in range(20_000))
+    assert held_out * HELD_OUT_SHARE == pytest.approx(20_000, rel=0.15)
 
 
 def test_seeds_repeat_and_differ():
-    again = list(islice(task.training_questions(seed=3), 100))
-    other = list(islice(task.training_questions(seed=4), 100))
+    again = list(islice(ARITHMETIC.training_questions(seed=3), 100))
+    other = list(islice(ARITHMETIC.training_questions(seed=4), 100))
     assert again == QUESTIONS[:100]
     assert other != again
-    assert task.held_out_questions(20, 3)[:10] == task.held_out_questions(10, 3)
+    assert ARITHMETIC.held_out_questions(20, 3)[:10] == ARITHMETIC.held_out_questions(10, 3)

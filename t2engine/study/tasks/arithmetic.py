@@ -6,17 +6,13 @@ A question is a chain of operations; its completion is every running total, the 
 answer. Only the answer is checked. Small numbers are common and large ones rare, so that what there
 is to learn runs from a few frequent sums to thousands of rare products, and the probability of a
 right sample spreads over (0, 1) within one model.
-
-A hash of its prompt decides whether a question is held out, whatever the seed: training never sees
-those questions.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import blake2b
+
+from t2engine.study.tasks.task import GeneratedTask, Question
 
 DIGITS = "0123456789"
 OPERATIONS = "+-*"
@@ -27,18 +23,6 @@ MAX_STEPS = 3
 MAX_OPERAND = 99
 MAX_TOTAL = 9999  # a running total stays within 0 and this
 COMPLETION_TOKENS = MAX_STEPS * (len(str(MAX_TOTAL)) + 1)  # a total and a space or the end, each
-HELD_OUT_SHARE = 16  # one question in this many is held out
-MAX_HELD_OUT = 10_000  # beyond this, drawing different ones gets slow
-
-
-@dataclass(frozen=True)
-class Question:
-    prompt: str
-    completion: str
-
-    @property
-    def answer(self) -> str:
-        return last_number(self.completion)
 
 
 def last_number(completion: str) -> str:
@@ -50,10 +34,6 @@ def check(question: Question, completion: str) -> bool:
     return last_number(completion) == question.answer
 
 
-def is_held_out(prompt: str) -> bool:
-    return blake2b(prompt.encode(), digest_size=1).digest()[0] % HELD_OUT_SHARE == 0
-
-
 def draw_question(rng: random.Random) -> Question:
     total = draw_operand(rng)
     prompt, totals = str(total), []
@@ -62,7 +42,7 @@ def draw_question(rng: random.Random) -> Question:
         total = apply(operation, total, operand)
         prompt += operation + str(operand)
         totals.append(str(total))
-    return Question(prompt + "=", " ".join(totals))
+    return Question(prompt + "=", " ".join(totals), totals[-1])
 
 
 def draw_step(rng: random.Random, total: int) -> tuple[str, int]:
@@ -85,26 +65,4 @@ def apply(operation: str, total: int, operand: int) -> int:
     return total - operand if operation == "-" else total * operand
 
 
-def training_questions(seed: int) -> Iterator[Question]:
-    """An endless stream of questions that are not held out."""
-    rng = random.Random(f"train {seed}")
-    while True:
-        question = draw_question(rng)
-        if not is_held_out(question.prompt):
-            yield question
-
-
-def held_out_questions(count: int, seed: int) -> list[Question]:
-    """`count` different held-out questions.
-
-    Raises: ValueError when there may not be so many.
-    """
-    if count > MAX_HELD_OUT:
-        raise ValueError(f"held-out questions must be at most {MAX_HELD_OUT}, got {count}")
-    rng = random.Random(f"held out {seed}")
-    chosen: dict[str, Question] = {}
-    while len(chosen) < count:
-        question = draw_question(rng)
-        if is_held_out(question.prompt):
-            chosen.setdefault(question.prompt, question)
-    return list(chosen.values())
+ARITHMETIC = GeneratedTask("arithmetic", draw_question, check, COMPLETION_TOKENS)
