@@ -1,8 +1,11 @@
 """The ladder: which models are trained, on how many tokens, by which recipe.
 
-Shape from N: four layers of 11 h^2 parameters (attention 3, SwiGLU 8) and a tiny vocabulary make
-N = 44 h^2, so hidden_size h is the multiple of 16 nearest sqrt(N / 44). Heads have 16 features;
-key/value heads are at most half as many. The peak learning rate goes as 1/sqrt(N), thus as 1/h.
+Every number of a run follows from its N and D by a rule that is fixed before anything is trained:
+
+    shape            the rung of `costs/ladder.py` nearest to N, with a context of 64
+    questions a step 32 sqrt(D / 1M), to the nearest 16, at least 16: longer runs bear larger steps
+    learning rate    peak 0.004 sqrt(186k / N), linear from zero over 5 % of D, then linearly to
+                     zero at D: a short run is not a long one cut off
 
 Units: N parameters, embeddings included; D training tokens, padding not counted.
 """
@@ -10,66 +13,60 @@ Units: N parameters, embeddings included; D training tokens, padding not counted
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from t2engine.costs.ladder import rungs
 from t2engine.metering import parameter_count
 from t2engine.schema import ModelConfig
 from t2engine.study.tokenizer import VOCAB_SIZE
 
-NUM_LAYERS = 4
-HEAD_DIM = 16
 CONTEXT_LEN = 64
-
-SIZES = (45_000, 100_000, 280_000, 720_000)  # N aimed at
-TOKENS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
-OVERTRAINED = (45_000, 8_000_000)  # one run more: D/N = 182
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How every model of a ladder is trained."""
 
-    questions_per_step: int = 32
+    questions_per_step: int = 32  # at reference_D
+    questions_step: int = 16  # which questions per step are a multiple of
+    reference_D: int = 1_000_000  # noqa: N815
     peak_learning_rate: float = 0.004  # at reference_N
     reference_N: int = 186_048  # noqa: N815
     warmup_share: float = 0.05  # of D, linear from zero; then linear to zero at D
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.1  # of matrices only
     gradient_clip: float = 1.0
+    dtype: str = "float32"  # of products and activations; weights and moments are float32
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model to train."""
+    """One model to train on a mixture of tasks, a question of each in turn.
+
+    base: the model whose weights it starts from, where it is fine-tuned.
+    """
 
     name: str
     N: int
     D: int  # tokens to reach; the last batch may pass it
+    tasks: tuple[str, ...]
     config: ModelConfig
     recipe: Recipe
+    base: str | None = None
+
+    @property
+    def questions_per_step(self) -> int:
+        recipe = self.recipe
+        wanted = recipe.questions_per_step * math.sqrt(self.D / recipe.reference_D)
+        return recipe.questions_step * max(1, round(wanted / recipe.questions_step))
 
 
-def shape(target_N: int) -> ModelConfig:
-    """The model of the family whose size is nearest to `target_N`."""
-    hidden_size = HEAD_DIM * max(2, round(math.sqrt(target_N / (11 * NUM_LAYERS)) / HEAD_DIM))
-    num_heads = hidden_size // HEAD_DIM
-    num_kv_heads = max(m for m in range(1, num_heads // 2 + 1) if num_heads % m == 0)
-    return ModelConfig(
-        family="llama",
-        vocab_size=VOCAB_SIZE,
-        hidden_size=hidden_size,
-        intermediate_size=16 * round(8 * hidden_size / 3 / 16),
-        num_layers=NUM_LAYERS,
-        num_heads=num_heads,
-        num_kv_heads=num_kv_heads,
-        head_dim=HEAD_DIM,
-        max_context_len=CONTEXT_LEN,
-        norm_eps=1e-5,
-        rope_theta=10_000.0,
-        rotary_dim=HEAD_DIM,
-        tied_embeddings=True,
-    )
+def shape(target_N: float) -> ModelConfig:
+    """The model of the family whose size is nearest to `target_N`, in ln N."""
+    lower, upper, place = rungs(target_N, VOCAB_SIZE)
+    return replace(upper if place > 0.5 else lower, max_context_len=CONTEXT_LEN)
 
 
 def learning_rate(recipe: Recipe, N: int, done: float) -> float:
@@ -80,17 +77,18 @@ def learning_rate(recipe: Recipe, N: int, done: float) -> float:
     return peak * max(0.0, 1 - done) / (1 - recipe.warmup_share)
 
 
-def build_ladder(recipe: Recipe | None = None) -> list[Run]:
-    """Every size with every token count and the overtrained run, dearest first."""
-    pairs = [(size, D) for size in SIZES for D in TOKENS] + [OVERTRAINED]
-    runs = [build_run(size, D, recipe or Recipe()) for size, D in pairs]
+def build_ladder(
+    pairs: Iterable[tuple[float, int]], tasks: tuple[str, ...], recipe: Recipe
+) -> list[Run]:
+    """A run for every (N aimed at, D), dearest first."""
+    runs = [build_run(N, D, tasks, recipe) for N, D in pairs]
     return sorted(runs, key=lambda run: run.N * run.D, reverse=True)
 
 
-def build_run(target_N: int, D: int, recipe: Recipe) -> Run:
+def build_run(target_N: float, D: int, tasks: tuple[str, ...], recipe: Recipe) -> Run:
     config = shape(target_N)
     N = parameter_count(config)
-    return Run(f"arithmetic-{short(N)}-{short(D)}", N, D, config, recipe)
+    return Run(f"{short(N)}-{short(D)}", N, D, tasks, config, recipe)
 
 
 def short(count: int) -> str:
