@@ -8,9 +8,9 @@
 The rules: a hard ground or a hard thing gives a blow; on a soft ground a thing lay still, and
 against a soft thing it held. What was never touched is fine, else what is packed stayed safe; wet
 things steam in fire. In a chain, what burned or melted is gone, the pairs in SEQUELS have an
-outcome of their own, and otherwise the second event decides. A thing's material is never said; it shows in
-what happens to the thing. Things, grounds and sources at the front of their lists are common and
-those at the end rare.
+outcome of their own, and otherwise the second event decides. A thing's material is never said; it
+shows in what happens to the thing. Things, grounds and sources at the front of their lists are
+common and those at the end rare.
 """
 
 from __future__ import annotations
