@@ -3,7 +3,8 @@
 A generated task draws its questions; a hash of the prompt decides whether a question is held out,
 whatever the seed, so that training never sees one that is asked later.
 
-Raises: ValueError when more held-out questions are asked for than there may be.
+Raises: ValueError when more held-out questions are asked for than there may be, or than a generator
+has.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Protocol
 
 HELD_OUT_SHARE = 16  # one question in this many is held out
 MAX_HELD_OUT = 10_000  # beyond this, drawing different ones gets slow
+MAX_FRUITLESS_DRAWS = 200_000  # in a row without a new held-out question; a second or two
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,17 @@ class GeneratedTask:
             raise ValueError(f"held-out questions must be at most {MAX_HELD_OUT}, got {count}")
         rng = random.Random(f"held out {seed}")
         chosen: dict[str, Question] = {}
+        fruitless = 0
         while len(chosen) < count:
             question = self.draw(rng)
-            if is_held_out(question.prompt):
-                chosen.setdefault(question.prompt, question)
+            if is_held_out(question.prompt) and question.prompt not in chosen:
+                chosen[question.prompt] = question
+                fruitless = 0
+            elif (fruitless := fruitless + 1) == MAX_FRUITLESS_DRAWS:
+                raise ValueError(
+                    f"held-out questions of {self.name} must be at most {len(chosen)}, as many as "
+                    f"were found, got {count}; ask for fewer"
+                )
         return list(chosen.values())
 
     def is_right(self, question: Question, completion: str) -> bool:
