@@ -7,6 +7,7 @@ Shapes: token_ids, targets [S, T]; S questions, T tokens of the longest, or the 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from torch import Tensor
 from t2engine.study.tasks.task import Question, Task
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 
+WINDOW = 8  # batches whose questions are sorted by length together
 NO_LOSS = -100  # the target of a token that carries no loss
 
 
@@ -46,12 +48,26 @@ def batches(
     skip: int = 0,
     length: int | None = None,
 ) -> Iterator[Batch]:
-    """The batches of a run, but for its first `skip`."""
+    """The batches of a run, but for its first `skip`.
+
+    The questions of WINDOW batches are drawn together and sorted by length, so that rows of a batch
+    need little padding; the batches come in an order drawn anew for each window.
+    """
     stream = mixture(tasks, seed)
-    for _ in islice(stream, skip * questions_per_step):
-        pass
+    order = random.Random(f"order {seed}")
+    window = WINDOW * questions_per_step
     while True:
-        yield batch(list(islice(stream, questions_per_step)), length)
+        drawn = list(islice(stream, window))
+        places = list(range(WINDOW))
+        order.shuffle(places)
+        if skip >= WINDOW:
+            skip -= WINDOW
+            continue
+        drawn.sort(key=lambda question: len(question.prompt) + len(question.completion))
+        for place in places[skip:]:
+            first = place * questions_per_step
+            yield batch(drawn[first : first + questions_per_step], length)
+        skip = 0
 
 
 def batch(questions: Sequence[Question], length: int | None = None) -> Batch:

@@ -15,7 +15,7 @@ Raises: ValueError when training alone passes the budget, or too few samples wer
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,7 +173,3 @@ def outcome(
 def task_means(values: Array, task: Sequence[str]) -> dict[str, float]:
     names = np.array(task)
     return {str(name): float(values[names == name].mean()) for name in np.unique(names)}
-
-
-def as_trial(document: Mapping[str, object]) -> Trial:
-    raise NotImplementedError
