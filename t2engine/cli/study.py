@@ -6,6 +6,7 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,20 +39,59 @@ def train(
 
 @app.command()
 def evaluate(
-    runs: Annotated[Path, typer.Argument(help="A trained model, or a directory of them.")],
-    out: Annotated[Path, typer.Option(help="CSV file of observations to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="CSV file of observations to write; with --models or --tasks a directory, "
+            "of one CSV file for each task."
+        ),
+    ],
+    runs: Annotated[
+        Path | None, typer.Argument(help="A trained model, or a directory of them.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="TOML file that lists other models: name, path, D, N.")
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks by name, or .jsonl files of questions; with commas between."),
+    ] = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 256,
-    samples: Annotated[int, typer.Option(min=1, help="Samples per question.")] = 64,
+    samples: Annotated[int, typer.Option(min=1, help="Samples per question, at first.")] = 16,
+    max_samples: Annotated[
+        int, typer.Option(min=1, help="Doubled up to this where fewer than 4 samples are right.")
+    ] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions and the samples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Sample the models' answers to held-out questions and count the right ones."""
-    from t2engine.reports.ladder import ladder_table, summarise
-    from t2engine.study.evaluate import evaluate_ladder
+    """Sample the models' answers to held-out questions and count the right ones.
 
-    summaries = summarise(evaluate_ladder(runs, out, questions, samples, seed))
+    Counts are kept as they come, in OUT.journal: the same command goes on after an interruption.
+    Exit code 1 where a model could not be evaluated.
+
+    Example: t2 study evaluate --models models.toml --tasks arithmetic,mine.jsonl --out results
+    """
+    from t2engine.reports.ladder import ladder_table, summarise
+    from t2engine.study.evaluate import evaluate_models
+    from t2engine.study.evaluation.rule import StoppingRule
+
+    rule = StoppingRule(first=samples, most=max_samples)
+    names = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    result = evaluate_models(runs, models, names, out, questions, rule, seed)
+    for broken in result.failures:
+        print(f"t2 study evaluate: {broken.name}: {broken.reason}", file=sys.stderr)
+    by_task = {
+        task: summarise(observations, result.rates(task))
+        for task, observations in result.observations.items()
+    }
     if as_json:
-        print(json.dumps({"observations": str(out), "models": summaries}))
-        return
-    Console().print(ladder_table(summaries))
-    print(f"wrote {out}")
+        summaries = [{"task": task, **row} for task, rows in by_task.items() for row in rows]
+        failed = {broken.name: broken.reason for broken in result.failures}
+        print(json.dumps({"observations": str(out), "models": summaries, "failed": failed}))
+    else:
+        for task, rows in by_task.items():
+            if rows:
+                Console().print(ladder_table(rows, task))
+                print(f"wrote {result.files[task]}")
+    if result.failures:
+        raise typer.Exit(1)

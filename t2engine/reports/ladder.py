@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from t2engine.laws.passk import estimate_pass_at_k
+from t2engine.laws.beta_binomial import fit_beta_binomial
+from t2engine.laws.passk import estimate_pass_at_k, posterior_pass_at_k
 from t2engine.schema import Observation
 
 
-def summarise(observations: Iterable[Observation]) -> list[dict[str, Any]]:
-    """N, D, mean gold_nll and pass@k (k = 1, 4, 16, ...) of each model, in order of appearance."""
+def summarise(
+    observations: Iterable[Observation], rates: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """N, D, mean gold_nll and pass@k (k = 1, 4, 16, ...) of each model, in order of appearance.
+
+    rates: more to say of a model, by its name.
+    """
     by_model: dict[str, list[Observation]] = {}
     for observation in observations:
         by_model.setdefault(observation.model, []).append(observation)
-    return [summarise_model(name, rows) for name, rows in by_model.items()]
+    more = rates or {}
+    return [summarise_model(name, rows) | {**more.get(name, {})} for name, rows in by_model.items()]
 
 
 def summarise_model(name: str, rows: list[Observation]) -> dict[str, Any]:
     samples = [row.num_samples for row in rows]
-    correct = [row.num_correct for row in rows]
     losses = [row.gold_nll for row in rows if row.gold_nll is not None]
     ks = [4**i for i in range(32) if 4**i <= min(samples)]
     return {
@@ -30,13 +36,23 @@ def summarise_model(name: str, rows: list[Observation]) -> dict[str, Any]:
         "N": rows[0].N,
         "D": rows[0].D,
         "questions": len(rows),
+        "samples": sum(samples),
         "gold_nll": sum(losses) / len(losses) if losses else None,
-        "pass_at_k": {k: estimate_pass_at_k(samples, correct, k).mean for k in ks},
+        "pass_at_k": pass_at(ks, samples, [row.num_correct for row in rows]),
     }
 
 
-def ladder_table(summaries: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
+def pass_at(ks: list[int], samples: list[int], correct: list[int]) -> dict[int, float]:
+    """Unbiased where every question has as many samples. Where counts decided how many, that
+    estimator is biased, and the posterior mean under the fitted Beta is not."""
+    if len(set(samples)) == 1 or not any(correct):
+        return {k: estimate_pass_at_k(samples, correct, k).mean for k in ks}
+    fit = fit_beta_binomial(samples, correct)
+    return {k: float(posterior_pass_at_k(samples, correct, k, fit.a, fit.b).mean()) for k in ks}
+
+
+def ladder_table(summaries: list[dict[str, Any]], title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title)
     table.add_column("model", no_wrap=True)
     for name in ("N", "D", "gold_nll"):
         table.add_column(name, justify="right")

@@ -1,89 +1,76 @@
-"""Sample a trained model's answers to held-out questions, count the right ones, write observations.
+"""Sample trained models' answers to held-out questions, count the right ones, write observations.
 
-The samples come from t2engine's own engine at temperature 1; a right sample ends by itself and in
-the right number. The gold loss comes from one forward pass of the model in the form it was trained.
+The samples come from t2engine's own engine at temperature 1; a right sample ends by itself, in the
+right answer. How many are drawn, and how a run survives being killed, is in `evaluation/`.
 
-Units: gold_nll natural-log loss, summed over the gold completion's tokens and its end token.
-Raises: ValueError when a directory holds no finished run.
+Units:  gold_nll natural-log loss, summed over the gold completion's tokens and its end.
+Raises: ValueError when a directory holds no finished run, or a task or place cannot be used.
 """
 
 from __future__ import annotations
 
-import csv
-import os
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import astuple, fields
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from t2engine.engine.llm import LLM
-from t2engine.schema import Observation, RequestOutput, SamplingParams
-from t2engine.study.checkpoint import load_model
+from t2engine.schema import Observation, RequestOutput
+from t2engine.study.evaluation.ask import Inquiry, Memory, ask_all
+from t2engine.study.evaluation.checkpoints import parameters_of, read_ladder, read_models
+from t2engine.study.evaluation.counting import count_right
+from t2engine.study.evaluation.ladder import (
+    Evaluation,
+    Open,
+    evaluate_checkpoints,
+    observations_of,
+)
+from t2engine.study.evaluation.records import write_observations
+from t2engine.study.evaluation.rule import StoppingRule, fixed
+from t2engine.study.evaluation.source import EngineSource
+from t2engine.study.evaluation.tasks import find_task
 from t2engine.study.tasks.arithmetic import ARITHMETIC
-from t2engine.study.tasks.task import Question
-from t2engine.study.training import RECORD, gold_losses, read_record
+from t2engine.study.tasks.task import Question, Task
+
+__all__ = [
+    "NUM_QUESTIONS",
+    "NUM_SAMPLES",
+    "count_correct",
+    "evaluate",
+    "evaluate_ladder",
+    "evaluate_models",
+    "find_runs",
+    "write_observations",
+]
 
 NUM_QUESTIONS = 256
-NUM_SAMPLES = 64
-
-Sampler = Callable[[Path, list[str], SamplingParams], list[RequestOutput]]
+NUM_SAMPLES = 64  # of each question, where the number is not to depend on the counts
 
 
-def sample_with_engine(
-    model_dir: Path, prompts: list[str], params: SamplingParams
-) -> list[RequestOutput]:
-    outputs: list[RequestOutput] = LLM(model_dir).generate(prompts, params, progress=False)
-    return outputs
-
-
-def evaluate(
-    model_dir: Path,
-    questions: list[Question],
-    num_samples: int,
-    seed: int,
-    sample: Sampler = sample_with_engine,
-) -> list[Observation]:
-    """One observation per question of the run in `model_dir`."""
-    record = read_record(model_dir)
-    params = SamplingParams(
-        n=num_samples, temperature=1.0, seed=seed, max_tokens=ARITHMETIC.max_tokens
-    )
-    requests = sample(model_dir, [question.prompt for question in questions], params)
-    losses = gold_losses(load_model(model_dir), questions)
-    return [
-        Observation(
-            model=record["run"]["name"],
-            N=record["N"],
-            D=record["D"],
-            question=question.prompt,
-            num_samples=len(request.outputs),
-            num_correct=count_correct(question, request),
-            gold_nll=round(loss, 6),
-        )
-        for question, request, loss in zip(questions, requests, losses, strict=True)
-    ]
-
-
-def count_correct(question: Question, request: RequestOutput) -> int:
+def count_correct(question: Question, request: RequestOutput, task: Task = ARITHMETIC) -> int:
     """Samples that ended by themselves, in the right answer."""
-    return sum(
-        sample.finish_reason == "stop" and ARITHMETIC.is_right(question, sample.text)
-        for sample in request.outputs
-    )
+    return count_right(task, question, request.outputs)
 
 
 def find_runs(directory: Path) -> list[Path]:
     """The directory if it is a finished run, or else the finished runs in it by N and D."""
-    if (directory / RECORD).is_file():
-        return [directory]
-    found = [path.parent for path in directory.glob(f"[!.]*/{RECORD}")]
-    records = {path: read_record(path) for path in found}
-    if not records:
-        raise ValueError(f"{directory} must be a finished run or hold some, found no {RECORD}")
-    return sorted(records, key=lambda path: (records[path]["N"], records[path]["D"]))
+    checkpoints, failures = read_ladder(directory)
+    if failures:
+        raise ValueError(failures[0].reason)
+    return [checkpoint.path for checkpoint in checkpoints]
+
+
+def evaluate(
+    model_dir: Path,
+    questions: Sequence[Question],
+    num_samples: int,
+    seed: int,
+    task: Task = ARITHMETIC,
+    open_source: Open = EngineSource,
+) -> list[Observation]:
+    """One observation per question of the run in `model_dir`; nothing is written."""
+    find_runs(model_dir)  # raises for one that is broken
+    [checkpoint], _ = read_ladder(model_dir)
+    inquiry = Inquiry(task, questions, fixed(num_samples), seed)
+    entries, _ = ask_all(inquiry, lambda: open_source(checkpoint), Memory())
+    return observations_of(checkpoint, parameters_of(checkpoint), questions, entries)
 
 
 def evaluate_ladder(
@@ -92,32 +79,46 @@ def evaluate_ladder(
     num_questions: int = NUM_QUESTIONS,
     num_samples: int = NUM_SAMPLES,
     seed: int = 0,
-    sample: Sampler = sample_with_engine,
+    open_source: Open = EngineSource,
 ) -> list[Observation]:
     """Ask every finished run in `directory` the same held-out questions; write a CSV file."""
-    if out.is_dir():
-        raise ValueError(f"{out} must be a file to write, got a directory")
-    questions = ARITHMETIC.held_out_questions(num_questions, seed)
-    observations: list[Observation] = []
-    for model_dir in track(
-        find_runs(directory), description="evaluating", console=Console(stderr=True)
-    ):
-        observations += evaluate(model_dir, questions, num_samples, seed, sample)
-    write_observations(out, observations)
-    return observations
+    rule = fixed(num_samples)
+    result = evaluate_models(directory, None, None, out, num_questions, rule, seed, open_source)
+    if result.failures:
+        raise ValueError("; ".join(f"{broken.name}: {broken.reason}" for broken in result.failures))
+    return result.observations[ARITHMETIC.name]
 
 
-def write_observations(path: Path, observations: Iterable[Observation]) -> None:
-    """A CSV file with a column per field of `Observation`, replaced whole or left as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(field.name for field in fields(Observation))
-            writer.writerows(astuple(observation) for observation in observations)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
+def evaluate_models(
+    runs: Path | None,
+    models: Path | None,
+    task_names: Sequence[str] | None,
+    out: Path,
+    num_questions: int,
+    rule: StoppingRule,
+    seed: int,
+    open_source: Open = EngineSource,
+) -> Evaluation:
+    """Ask the runs in a directory, or those of a models.toml, the same questions of each task.
+
+    out: a CSV file; or a directory of one for each task, where tasks or models are named.
+    """
+    if (runs is None) == (models is None):
+        raise ValueError(
+            "name either a directory of trained models or --models, a TOML file that lists them"
+        )
+    tasks = [find_task(name) for name in task_names or (ARITHMETIC.name,)]
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks must be different, got {', '.join(names)}")
+    outs = {name: out / f"{name}.csv" for name in names}
+    if task_names is None and models is None:
+        outs = {ARITHMETIC.name: out}
+    inquiries = [
+        Inquiry(task, task.held_out_questions(num_questions, seed), rule, seed) for task in tasks
+    ]
+    if models is not None:
+        return evaluate_checkpoints(read_models(models), inquiries, outs, open_source)
+    assert runs is not None
+    checkpoints, failures = read_ladder(runs)
+    return evaluate_checkpoints(checkpoints, inquiries, outs, open_source, failures)

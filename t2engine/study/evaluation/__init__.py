@@ -1,0 +1,1 @@
+"""How often checkpoints answer right: samples drawn where they tell most, counts that survive."""
