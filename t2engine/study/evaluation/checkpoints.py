@@ -26,7 +26,7 @@ from typing import Any
 
 from t2engine.metering import parameter_count
 from t2engine.model.config import read_config
-from t2engine.study.training import RECORD, read_record
+from t2engine.study.runs import RECORD, read_record
 
 if sys.version_info >= (3, 11):
     import tomllib

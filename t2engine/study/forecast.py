@@ -1,0 +1,208 @@
+"""From a ladder's observations to the plans that will be tried: laws, costs, and two plans.
+
+The costs are those of this ladder's shapes as metered, per token, interpolated in ln N:
+
+    train = D train_token(N)                      padding and attention are in it
+    serve = Q (prompt(N) + k T sample_token(N))   T: tokens of a gold answer and its end, their mean
+
+Compute-optimal is what training alone would choose: the Chinchilla law of the gold answers' loss.
+Both plans go to rungs of the ladder. The T² plan is the best of all rungs; the compute-optimal one
+moves to the rung nearest in ln N and keeps what it spends on training.
+
+Units:  N parameters, D training tokens, k samples per question; FLOPs.
+Raises: ValueError where a law cannot be fitted, or the budget is too small for either plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from t2engine.costs.formula import CostModel, Demand, FormulaCost
+from t2engine.costs.ladder import ladder
+from t2engine.laws.chinchilla import ChinchillaLaw, fit_chinchilla
+from t2engine.laws.counts import CountsLaw
+from t2engine.laws.draws import Resamples, resample
+from t2engine.laws.gamma import Array
+from t2engine.laws.mean_law import MeanLaw
+from t2engine.laws.splits import Ladder, fit_named
+from t2engine.metering import decode_flops, parameter_count, prefill_flops
+from t2engine.plan.bands import LEVEL, PlanBands, plan_bands
+from t2engine.plan.limits import Limits
+from t2engine.plan.optimizer import PlanReport, plan_budget
+from t2engine.plan.problem import Budget
+from t2engine.study.ladder import shape
+from t2engine.study.tokenizer import VOCAB_SIZE
+
+RUNGS_BEYOND = 2.0  # plans may take rungs this many times below and above the ladder's sizes
+
+
+@dataclass(frozen=True)
+class LadderCost(FormulaCost):
+    """Metered FLOPs at the ladder's rungs. Tuples [M] over rungs in rising order of ln N; factors
+    are over 6 N, 2 N and 2 N a token."""
+
+    log_N: tuple[float, ...] = ()
+    train_factor: tuple[float, ...] = ()
+    sample_factor: tuple[float, ...] = ()
+    prompt_factor: tuple[float, ...] = ()
+
+    description = "metered: FLOPs of this ladder's shapes"
+
+    def at(self, N: ArrayLike, factors: tuple[float, ...]) -> Array:
+        return np.asarray(np.interp(np.log(np.asarray(N, float)), self.log_N, factors), float)
+
+    def train(self, N: ArrayLike, D: ArrayLike) -> Array:
+        return super().train(N, D) * self.at(N, self.train_factor)
+
+    def tokens_for(self, N: ArrayLike, budget: ArrayLike) -> Array:
+        return super().tokens_for(N, budget) / self.at(N, self.train_factor)
+
+    def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
+        a_token = demand.questions * self.serve_flops_per_parameter * np.asarray(N, float)
+        prompt = demand.prompt_tokens * self.at(N, self.prompt_factor)
+        samples = np.asarray(k, float) * demand.output_tokens * self.at(N, self.sample_factor)
+        return np.asarray(a_token * (prompt + samples), float)
+
+    def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
+        a_token = demand.questions * self.serve_flops_per_parameter * np.asarray(N, float)
+        prompt = demand.prompt_tokens * self.at(N, self.prompt_factor)
+        tokens = (np.asarray(budget, float) / a_token - prompt) / self.at(N, self.sample_factor)
+        return np.asarray(tokens / demand.output_tokens, float)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A plan as it will be trained."""
+
+    N: int
+    D: int
+    k: float
+    pass_at_k: float
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """`report` and `bands` are of the plan over all N; `t2` and `compute_optimal` of the rungs."""
+
+    law: MeanLaw
+    tasks: Mapping[str, CountsLaw]
+    resamples: Resamples
+    report: PlanReport
+    bands: PlanBands
+    t2: Tried
+    compute_optimal: Tried
+
+    def band(self, N: float, D: float, k: float, level: float = LEVEL) -> tuple[float, float]:
+        """Where a new checkpoint's measured mean pass@k lies, as wide as if all tasks deviated the
+        same way."""
+        return self.resamples.pass_band(N, D, k, level)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResamples(Resamples):
+    """Laws of the mean, a refit each, all tasks refitted to the same draw of models."""
+
+    by_task: tuple[Resamples, ...] = ()
+
+    def pass_band(self, N: float, D: float, k: float, level: float) -> tuple[float, float]:
+        low, high = np.mean([x.pass_band(N, D, k, level) for x in self.by_task], axis=0)
+        return float(low), float(high)
+
+
+def forecast(
+    ladders: Mapping[str, Ladder],
+    cost: LadderCost,
+    budget: float,
+    demand: Demand,
+    sizes: Sequence[float],
+) -> Forecast:
+    """ladders: of each task, over the same checkpoints; sizes: the N of the ladder."""
+    laws = {name: fit_named(ladder, "counts") for name, ladder in ladders.items()}
+    counts = {name: law for name, law in laws.items() if isinstance(law, CountsLaw)}
+    law = MeanLaw(tuple(counts.values()), loss_law(list(ladders.values())))
+    report = plan_budget(law, Budget(total=budget), demand, cost)
+    drawn = tuple(resample(ladders[name], counts[name]) for name in counts)
+    refits = tuple(
+        MeanLaw(refit, law.training) for refit in zip(*(x.laws for x in drawn), strict=True)
+    )
+    resamples = TaskResamples(refits, drawn[0].source, by_task=drawn)
+    rungs = rungs_near(sizes)
+    limited = plan_budget(
+        law, Budget(total=budget), demand, cost, Limits(allowed_sizes=tuple(rungs))
+    )
+    best = limited.t2
+    return Forecast(
+        law=law,
+        tasks=counts,
+        resamples=resamples,
+        report=report,
+        bands=plan_bands(report, resamples, cost),
+        t2=Tried(round(best.N), round(best.D), best.k, best.pass_at_k),
+        compute_optimal=on_a_rung(report, law, cost, budget, demand, rungs),
+    )
+
+
+def on_a_rung(
+    report: PlanReport,
+    law: MeanLaw,
+    cost: CostModel,
+    budget: float,
+    demand: Demand,
+    rungs: Sequence[float],
+) -> Tried:
+    """The compute-optimal plan at the nearest rung, for the same cost of training."""
+    plan = report.compute_optimal
+    N = min(rungs, key=lambda rung: abs(np.log(rung / plan.N)))
+    D = float(cost.tokens_for(N, plan.train_cost))
+    k = float(cost.samples_for(N, budget - plan.train_cost, demand))
+    if k < 1:
+        raise ValueError(
+            f"the compute-optimal plan at N = {N:g} leaves {k:.2g} samples per question; raise the "
+            "budget or lower the questions it serves"
+        )
+    return Tried(round(N), round(D), k, float(law.pass_at_k(N, D, k)))
+
+
+def rungs_near(sizes: Sequence[float]) -> list[float]:
+    low, high = min(sizes) / RUNGS_BEYOND, max(sizes) * RUNGS_BEYOND
+    return [float(N) for N, _ in ladder(VOCAB_SIZE) if low <= N <= high]
+
+
+def loss_law(ladders: Sequence[Ladder]) -> ChinchillaLaw:
+    """Of the gold answers' loss, mean over questions and tasks."""
+    losses = []
+    for task in ladders:
+        if task.evidence.gold_nll is None:
+            raise ValueError(f"{task.evidence.source}: every row needs a gold_nll")
+        losses.append(task.evidence.gold_nll)
+    evidence = ladders[0].evidence
+    return fit_chinchilla(evidence.N, evidence.D, np.mean(losses, axis=0))
+
+
+def ladder_cost(
+    records: Sequence[Mapping[str, float]], demand: Demand, sizes: Sequence[float]
+) -> LadderCost:
+    """records: N, D and FLOPs of the runs trained."""
+    rungs = rungs_near(sizes)
+    trained_N = np.array([record["N"] for record in records], float)
+    padding = np.array([record["flops"] / (6 * record["N"] * record["D"]) for record in records])
+    known = np.unique(trained_N)
+    mean = np.array([padding[trained_N == N].mean() for N in known])
+    prompt_len, output_len = round(demand.prompt_tokens), demand.output_tokens
+    sample, prompt = [], []
+    for N in rungs:
+        config = shape(N)
+        assert parameter_count(config) == N
+        context = round(demand.prompt_tokens + output_len / 2)
+        sample.append(decode_flops(config, context) / (2 * N))
+        prompt.append(prefill_flops(config, prompt_len) / (2 * N * prompt_len))
+    return LadderCost(
+        log_N=tuple(np.log(rungs).tolist()),
+        train_factor=tuple(np.interp(np.log(rungs), np.log(known), mean).tolist()),
+        sample_factor=tuple(sample),
+        prompt_factor=tuple(prompt),
+    )

@@ -1,0 +1,225 @@
+"""The study: train a ladder, ask it, fit the law, plan, train the plans, and see who was right.
+
+    study.json           what was asked for; another study in the same directory is refused
+    ladder/<run>/        every trained model with its record
+    observations/        <task>.csv and its journals
+    plans/<plan>-<seed>/ the T² plan and the compute-optimal one, trained once for each seed
+    trials/              what each answered to questions that nobody was asked before
+    verdict.json         the law, both plans, forecasts, what was measured, the difference
+
+Every stage goes on from what is there, so a study that was killed is run again with the same
+command and ends in the same files.
+
+Raises: ValueError for a directory of another study.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2engine.costs.formula import Demand
+from t2engine.engine.progress import progress_bar
+from t2engine.laws.observations import read_observations
+from t2engine.laws.splits import counts_ladder
+from t2engine.study.checkpoint import write_whole
+from t2engine.study.evaluation.ask import Inquiry
+from t2engine.study.evaluation.checkpoints import read_ladder
+from t2engine.study.evaluation.ladder import evaluate_checkpoints
+from t2engine.study.evaluation.rule import StoppingRule
+from t2engine.study.forecast import Forecast, Tried, forecast, ladder_cost
+from t2engine.study.ladder import Run, build_ladder, build_run
+from t2engine.study.presets import Preset
+from t2engine.study.runs import read_record, train_runs
+from t2engine.study.tasks.registry import task_named
+from t2engine.study.trials import Asked, read_trial, run_trial, write_trial
+from t2engine.study.verdict import Difference, Outcome, Trial, compare, outcome
+
+T2, COMPUTE_OPTIMAL = "t2", "compute-optimal"
+SPARE_SAMPLES = 1.3  # drawn over those planned, since measured costs shift k a little
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    preset: Preset
+    forecast: Forecast
+    demand: Demand
+    outcomes: tuple[Outcome, ...]
+    differences: tuple[Difference, ...]
+    trials: tuple[Trial, ...]
+
+
+def run_study(
+    preset: Preset, directory: Path, jobs: int, say: Say, *, device: str = "cpu"
+) -> Verdict:
+    claim_directory(preset, directory)
+    ladder = build_ladder(preset.pairs, preset.tasks, preset.recipe)
+    say(f"1 of 5: train {len(ladder)} models on {' and '.join(preset.tasks)}")
+    train_runs(ladder, directory / "ladder", jobs, device=device, title="ladder")
+    say(f"2 of 5: ask them {preset.num_questions} questions of each task")
+    evaluate_study(preset, directory)
+    say("3 of 5: fit the law and plan")
+    demand = demand_of(preset)
+    found = plan_study(preset, directory, demand)
+    say(words_of("T²", found.t2))
+    say(words_of("compute-optimal", found.compute_optimal))
+    runs = plan_runs(preset, found)
+    say(f"4 of 5: train both plans, {len(preset.plan_seeds)} times each")
+    train_runs([run for _, run, _ in runs], directory / "plans", jobs, device=device, title="plans")
+    say(f"5 of 5: ask them {preset.fresh_questions} fresh questions of each task")
+    trials = run_trials(preset, directory, runs)
+    return judge(preset, found, demand, trials)
+
+
+def claim_directory(preset: Preset, directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} must be a directory or absent, got a file")
+    path = directory / "study.json"
+    wanted = json.loads(json.dumps(asdict(preset)))
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(wanted, indent=2) + "\n")
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a JSON object: {error}") from error
+    different = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if different:
+        raise ValueError(
+            f"{directory} holds another study, which differs in {', '.join(different)}; choose "
+            "another directory or remove it"
+        )
+
+
+def evaluate_study(preset: Preset, directory: Path) -> None:
+    rule = StoppingRule(first=preset.least_samples, most=preset.most_samples)
+    tasks = [task_named(name) for name in preset.tasks]
+    seed = preset.recipe.seed
+    inquiries = [
+        Inquiry(task, task.held_out_questions(preset.num_questions, seed), rule, seed)
+        for task in tasks
+    ]
+    checkpoints, failures = read_ladder(directory / "ladder")
+    outs = {task.name: directory / "observations" / f"{task.name}.csv" for task in tasks}
+    if not failures and all(out.exists() for out in outs.values()):
+        return
+    result = evaluate_checkpoints(checkpoints, inquiries, outs, failures=failures)
+    if result.failures:
+        raise ValueError("; ".join(f"{x.name}: {x.reason}" for x in result.failures))
+
+
+def demand_of(preset: Preset) -> Demand:
+    """Tokens of prompts and of gold answers, means over the fresh questions' order of all tasks."""
+    prompts, answers = [], []
+    for name in preset.tasks:
+        for question in task_named(name).held_out_questions(preset.num_questions, 0):
+            prompts.append(1 + len(question.prompt))
+            answers.append(len(question.completion) + 1)
+    return Demand(preset.demand_questions, float(np.mean(answers)), float(np.mean(prompts)))
+
+
+def plan_study(preset: Preset, directory: Path, demand: Demand) -> Forecast:
+    ladders = {
+        name: counts_ladder(read_observations(directory / "observations" / f"{name}.csv"))
+        for name in preset.tasks
+    }
+    runs = build_ladder(preset.pairs, preset.tasks, preset.recipe)
+    records = [read_record(directory / "ladder" / run.name) for run in runs]
+    sizes = [float(run.N) for run in runs]
+    cost = ladder_cost(records, demand, sizes)
+    return forecast(ladders, cost, preset.budget, demand, sizes)
+
+
+PlannedRun = tuple[str, Run, Tried]
+
+
+def plan_runs(preset: Preset, found: Forecast) -> list[PlannedRun]:
+    """Both plans with every seed, dearest first."""
+    planned = []
+    for plan, tried in ((T2, found.t2), (COMPUTE_OPTIMAL, found.compute_optimal)):
+        for seed in preset.plan_seeds:
+            recipe = replace(preset.recipe, seed=seed)
+            run = build_run(tried.N, tried.D, preset.tasks, recipe)
+            assert run.N == tried.N
+            planned.append((plan, replace(run, name=f"{plan}-{seed}"), tried))
+    return sorted(planned, key=lambda x: x[1].N * x[1].D, reverse=True)
+
+
+def run_trials(preset: Preset, directory: Path, runs: Sequence[PlannedRun]) -> list[Trial]:
+    asked = fresh_questions(preset)
+    trials = []
+    for plan, run, tried in runs:
+        num_samples = int(np.ceil(SPARE_SAMPLES * tried.k)) + 1
+        record = read_record(directory / "plans" / run.name)
+        settings = trial_settings(preset, num_samples, record)
+        path = directory / "trials" / f"{run.name}.json"
+        trial = read_trial(path, settings)
+        if trial is None:
+            count = sum(len(questions) for _, questions in asked)
+            with progress_bar(run.name, count, None) as advance:
+                trial = run_trial(
+                    plan,
+                    directory / "plans" / run.name,
+                    asked,
+                    num_samples,
+                    preset.recipe.seed,
+                    advance,
+                )
+            write_trial(path, trial, settings)
+        trials.append(trial)
+    return trials
+
+
+def fresh_questions(preset: Preset) -> Asked:
+    """Of each task, those that follow the ones the ladder was asked."""
+    found = []
+    for name in preset.tasks:
+        task = task_named(name)
+        count = preset.num_questions + preset.fresh_questions
+        questions = task.held_out_questions(count, preset.recipe.seed)
+        found.append((task, questions[preset.num_questions :]))
+    return found
+
+
+def trial_settings(preset: Preset, num_samples: int, record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tasks": preset.tasks,
+        "num_questions": preset.num_questions,
+        "fresh_questions": preset.fresh_questions,
+        "num_samples": num_samples,
+        "seed": preset.recipe.seed,
+        "run": record["run"],
+    }
+
+
+def judge(
+    preset: Preset, found: Forecast, demand: Demand, trials: Sequence[Trial]
+) -> Verdict:
+    budget, questions = preset.budget, preset.demand_questions
+    outcomes = []
+    for trial in trials:
+        k = trial.flops.samples_for(budget, questions)
+        predicted = float(found.law.pass_at_k(trial.N, trial.D, k))
+        band = found.band(trial.N, trial.D, k)
+        outcomes.append(outcome(trial, budget, questions, predicted, band))
+    by_plan = {
+        plan: sorted((x for x in trials if x.plan == plan), key=lambda x: x.seed)
+        for plan in (T2, COMPUTE_OPTIMAL)
+    }
+    differences = compare(by_plan[T2], by_plan[COMPUTE_OPTIMAL], budget, questions)
+    return Verdict(preset, found, demand, tuple(outcomes), tuple(differences), tuple(trials))
+
+
+def words_of(plan: str, tried: Tried) -> str:
+    return (
+        f"{plan}: N = {tried.N:,}, D = {tried.D:,}, k = {tried.k:.1f}, "
+        f"predicted pass@k {tried.pass_at_k:.3f}"
+    )
