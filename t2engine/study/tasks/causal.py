@@ -60,7 +60,7 @@ CONSUMED = ("burned", "melted")  # nothing is left for a second event
 SEQUELS = {("water", "fire"): STEAMED, ("fire", "water"): "hissed", ("frost", "fire"): "thawed"}
 
 GROUNDS = (
-    *("stone", "grass", "rock", "tiles", "hay", "brick", "iron", "sand"),
+    *("stone", "grass", "rock", "tiles", "hay", "cement", "iron", "sand"),
     *("slate", "steel", "moss", "marble", "granite", "foam", "basalt", "straw"),
 )
 SOFT_GROUNDS = ("grass", "hay", "sand", "moss", "foam", "straw")
