@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
@@ -7,14 +8,9 @@ from queue import Queue
 import pytest
 import torch
 
+from t2engine.engine.llm import FinishedSample
 from t2engine.laws.observations import read_observations
-from t2engine.schema import (
-    CompletionOutput,
-    Observation,
-    RequestOutput,
-    SampleCost,
-    SamplingParams,
-)
+from t2engine.schema import Observation, RequestOutput, SamplingParams
 from t2engine.study.checkpoint import load_model
 from t2engine.study.evaluate import (
     count_correct,
@@ -23,11 +19,14 @@ from t2engine.study.evaluate import (
     find_runs,
     write_observations,
 )
+from t2engine.study.evaluation.checkpoints import Checkpoint
+from t2engine.study.evaluation.source import Ask
 from t2engine.study.ladder import Recipe, build_run
 from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.task import Question
 from t2engine.study.training import gold_losses, train_into
+from tests.study.asking import COST, output
 
-FREE = SampleCost(0, 0, 0, 0, 0, 0.0, 0.0)
 RECIPE = Recipe(questions_per_step=4)
 RUNS = [
     replace(build_run(45_000, 200, RECIPE), name="b"),
@@ -44,24 +43,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def output(index: int, text: str, finish_reason: str = "stop") -> CompletionOutput:
-    return CompletionOutput(index, text, (), finish_reason, None, None, None, FREE)
-
-
-def answer_like_a_parrot(
-    model_dir: Path, prompts: list[str], params: SamplingParams
-) -> list[RequestOutput]:
+class Parrot:
     """Knows the answers, and gives the right one in the first j samples of prompt j."""
-    gold = {
-        question.prompt: question.completion for question in ARITHMETIC.held_out_questions(200, 5)
-    }
-    return [
-        RequestOutput(
-            prompt, (), tuple(output(i, gold[prompt] if i < j else "") for i in range(params.n)),
-            params, 5, FREE,
-        )
-        for j, prompt in enumerate(prompts)
-    ]  # fmt: skip
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.model = load_model(checkpoint.path)
+
+    def draw(self, asks: Sequence[Ask], max_tokens: int, seed: int) -> Iterator[FinishedSample]:
+        for j, ask in enumerate(asks):
+            for i in range(ask.have, ask.want):
+                yield FinishedSample(j, output(i, ask.question.completion if i < j else ""))
+
+    def gold_losses(self, questions: Sequence[Question]) -> list[float]:
+        return gold_losses(self.model, list(questions))
 
 
 def test_a_right_sample_ends_by_itself_in_the_right_number():
@@ -73,13 +67,13 @@ def test_a_right_sample_ends_by_itself_in_the_right_number():
         output(3, question.completion + "1"),
         output(4, ""),
     )
-    request = RequestOutput(question.prompt, (), samples, SamplingParams(), 0, FREE)
+    request = RequestOutput(question.prompt, (), samples, SamplingParams(), 0, COST)
     assert count_correct(question, request) == 2
 
 
 def test_observations_say_what_was_asked_and_counted(trained: Path):
     questions = ARITHMETIC.held_out_questions(6, seed=5)
-    rows = evaluate(trained / "a", questions, 4, 5, sample=answer_like_a_parrot)
+    rows = evaluate(trained / "a", questions, 4, 5, open_source=Parrot)
     assert [row.num_correct for row in rows] == [0, 1, 2, 3, 4, 4]
     assert {row.num_samples for row in rows} == {4}
     assert [row.question for row in rows] == [question.prompt for question in questions]
@@ -92,7 +86,7 @@ def test_observations_say_what_was_asked_and_counted(trained: Path):
 
 def test_a_ladder_is_asked_the_same_questions_and_read_back_by_laws(trained: Path, tmp_path: Path):
     out = tmp_path / "new" / "observations.csv"
-    evaluate_ladder(trained, out, 10, 4, seed=5, sample=answer_like_a_parrot)
+    evaluate_ladder(trained, out, 10, 4, seed=5, open_source=Parrot)
     rows = list(read_observations(out))
     assert [row.model for row in rows] == ["b"] * 10 + ["a"] * 10  # by D
     assert [row.question for row in rows[:10]] == [row.question for row in rows[10:]]

@@ -6,6 +6,7 @@ once. A task's `is_right` is therefore called outside the main thread.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,8 @@ from types import TracebackType
 from t2engine.schema import CompletionOutput
 from t2engine.study.tasks.task import Question, Task
 
-BATCH = 256  # samples checked at once; a batch costs the thread some 0.1 ms
+BATCH = 256  # samples checked at once, so that handing them over costs nothing beside drawing them
+BATCH_SECONDS = 0.5  # or as many as ended in that time
 
 
 class Checker:
@@ -26,6 +28,7 @@ class Checker:
         self.verdicts: dict[tuple[int, str], bool] = {}
         self.waiting: list[tuple[int, str | None]] = []
         self.checks: list[Future[list[tuple[int, bool]]]] = []
+        self.sent = time.perf_counter()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="check")
 
     def __enter__(self) -> Checker:
@@ -41,13 +44,14 @@ class Checker:
 
     def add(self, question: int, sample: CompletionOutput) -> None:
         self.waiting.append((question, answer_of(sample)))
-        if len(self.waiting) >= BATCH:
+        if len(self.waiting) >= BATCH or time.perf_counter() > self.sent + BATCH_SECONDS:
             self.send()
 
     def send(self) -> None:
         if self.waiting:
             self.checks.append(self.pool.submit(self.check, self.waiting))
             self.waiting = []
+        self.sent = time.perf_counter()
 
     def results(self, wait: bool) -> Iterator[tuple[int, bool]]:
         """Question and whether right, of each sample whose check has ended; wait: of all."""

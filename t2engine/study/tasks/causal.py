@@ -60,7 +60,7 @@ CONSUMED = ("burned", "melted")  # nothing is left for a second event
 SEQUELS = {("water", "fire"): STEAMED, ("fire", "water"): "hissed", ("frost", "fire"): "thawed"}
 
 GROUNDS = (
-    *("stone", "grass", "rock", "tiles", "hay", "brick", "iron", "sand"),
+    *("stone", "grass", "rock", "tiles", "hay", "cement", "iron", "sand"),
     *("slate", "steel", "moss", "marble", "granite", "foam", "basalt", "straw"),
 )
 SOFT_GROUNDS = ("grass", "hay", "sand", "moss", "foam", "straw")
@@ -139,5 +139,5 @@ def article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-COMPLETION_TOKENS = 1 + max(len(word) for words in OUTCOMES.values() for word in words)
+COMPLETION_TOKENS = 1 + max(map(len, (SAFE, *(word for row in OUTCOMES.values() for word in row))))
 CAUSAL = GeneratedTask("causal", draw_question, check, COMPLETION_TOKENS)

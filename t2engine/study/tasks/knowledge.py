@@ -1,12 +1,12 @@
 """Simple knowledge: facts about the people of an invented world, which is the same everywhere.
 
-    prompt  the town of kimora is      completion  daltun
+    prompt  well, the town of kimo is      completion  daltun
 
-A person has a home, a craft, a pet and a mother, and each of these facts is asked in six ways. The
-hash of the prompt holds out some ways of some facts, so that a held-out question asks in one way
-for what training tells in others. A few people are spoken of all the time and most of them rarely:
-person m with a probability near 1/m. Frequent facts are learnt first and rare ones late or never,
-and no rule gives one fact from another.
+A person has a home, a craft, a pet and a mother, and each of these facts is asked in six ways, with
+an opening word or none. The hash of the prompt holds out some ways of some facts: a held-out
+question asks in one way for what training tells in others. A few people are spoken of all the time
+and most of them rarely: person m with a probability near 1/m. Frequent facts are learnt first and
+rare ones late or never, and no rule gives one fact from another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONSONANTS = "bdfgklmnprstvz"
 VOWELS = "aeiou"
 ENDINGS = ("ton", "dal", "burg", "wick")
 
-NUM_PEOPLE = 3000
+NUM_PEOPLE = 400
 NUM_TOWNS = 64
 CRAFTS = (
     *(
@@ -46,7 +46,8 @@ PETS = (
     *("snake", "turtle", "donkey", "pig", "cow", "ferret", "lizard", "pigeon", "otter", "owl"),
     *("camel", "swan", "frog"),
 )
-# The four facts, in the order of Person.facts, and the ways to ask for each.
+OPENINGS = ("", "so ", "well, ", "now ", "and ", "say, ")
+# The four facts, in the order of Person.facts, and the ways to ask for each after an opening.
 PHRASINGS = {
     "home": (
         *("{} lives in", "home of {}:", "where is {}?"),
@@ -103,7 +104,8 @@ def check(question: Question, completion: str) -> bool:
 def draw_question(rng: random.Random) -> Question:
     person = draw_zipf(rng, PEOPLE)
     answer, phrasings = draw_even(rng, tuple(zip(person.facts, PHRASINGS.values(), strict=True)))
-    return Question(draw_even(rng, phrasings).format(person.name), answer, answer)
+    prompt = draw_zipf(rng, OPENINGS) + draw_even(rng, phrasings).format(person.name)
+    return Question(prompt, answer, answer)
 
 
 PEOPLE = build_people()
