@@ -1,4 +1,4 @@
-"""`t2 study`: train a ladder of small models, and measure how often they answer right.
+"""`t2 study`: train ladders of small models, measure them, and try what a law plans.
 
 Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 """
@@ -6,6 +6,7 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,27 +15,128 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(
-    help="Train a ladder of small models on arithmetic and measure them.", no_args_is_help=True
+    help="Train ladders of small models, measure them, and put a plan to the test.",
+    no_args_is_help=True,
 )
+
+PRESET = "laptop: two cores, under an hour; gpu: one GPU, half an hour; tiny: to see it work."
+
+PresetName = Annotated[str, typer.Option("--preset", help=PRESET)]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Models trained at a time, a core each (default: cores).")
+]
+Device = Annotated[str, typer.Option(help="What trains: cpu or cuda.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of weights, questions and samples.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("run")
+def run_command(
+    out: Annotated[Path, typer.Option(help="Directory of the study; the same command goes on.")],
+    preset: PresetName = "laptop",
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    seed: Seed = None,
+    finetune: Annotated[
+        str | None,
+        typer.Option(
+            help="A task to fine-tune every model on before it is asked, and asked alone."
+        ),
+    ] = None,
+    finetune_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of fine-tuning, the same for every model.")
+    ] = 200_000,
+    as_json: AsJson = False,
+) -> None:
+    """Train a ladder, ask it, fit the law, plan, train the plan, and see whether it was right.
+
+    The plan and the compute-optimal one are trained and asked fresh questions at the same measured
+    cost. OUT/verdict.html shows what came out, OUT/verdict.json holds it.
+
+    Example: t2 study run --preset laptop --out runs/study
+    """
+    from t2engine.reports.figure_style import why_not_drawn
+    from t2engine.reports.verdict_page import verdict_page
+    from t2engine.reports.verdict_table import verdict_table
+    from t2engine.study.checkpoint import write_whole
+    from t2engine.study.document import verdict_document
+    from t2engine.study.presets import named_preset
+    from t2engine.study.study import run_study
+
+    wanted = named_preset(preset, seed, finetune, finetune_tokens)
+    console = Console(stderr=True)
+    say = console.print
+    say(
+        f"study {wanted.name}: budget {wanted.budget:.3g} FLOPs for training and for "
+        f"{wanted.demand_questions:,.0f} questions, stated in advance; it is for the plans, the "
+        f"ladder comes before it"
+    )
+    verdict = run_study(wanted, out, jobs or cores(), say, device=device)
+    document = verdict_document(verdict)
+    write_whole(out / "verdict.json", json.dumps(document, indent=1) + "\n")
+    reason = why_not_drawn()
+    if reason is None:
+        write_whole(out / "verdict.html", verdict_page(document))
+    if as_json:
+        print(json.dumps(document))
+        return
+    Console().print(verdict_table(document))
+    print(f"wrote {out / 'verdict.json'}")
+    print(reason if reason is not None else f"wrote {out / 'verdict.html'}")
 
 
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Directory to put the trained models into.")],
-    jobs: Annotated[int, typer.Option(min=1, help="Models trained at a time, a core each.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    preset: PresetName = "laptop",
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    seed: Seed = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Train every model of the ladder that OUT does not hold yet (under 90 minutes on 2 cores)."""
+    """Train every model of a preset's ladder that OUT does not hold yet."""
     from t2engine.study.ladder import build_ladder
-    from t2engine.study.training import train_ladder
+    from t2engine.study.presets import named_preset
+    from t2engine.study.runs import train_runs
 
-    ladder = build_ladder()
-    train_ladder(ladder, out, jobs)
+    wanted = named_preset(preset, seed)
+    ladder = build_ladder(wanted.pairs, wanted.tasks, wanted.recipe)
+    train_runs(ladder, out, jobs or cores(), device=device)
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in ladder]}))
     else:
         print(f"{len(ladder)} trained models in {out}")
-        print(f"next: t2 study evaluate {out} --out observations.csv")
+        print(f"next: t2 study evaluate {out} --tasks {','.join(wanted.tasks)} --out observations")
+
+
+@app.command()
+def finetune(
+    runs: Annotated[Path, typer.Argument(help="A trained model, or a directory of them.")],
+    task: Annotated[str, typer.Option(help="The task whose training questions are shown.")],
+    out: Annotated[Path, typer.Option(help="Directory to put the fine-tuned models into.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens, the same for every model.")] = 200_000,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Go on training finished models on one task, as post-training does.
+
+    Their D stays what they were trained for, so that a law of the fine-tuned models is still one
+    of N and D.
+    """
+    from t2engine.study.runs import finetuned_runs, train_runs
+
+    later = finetuned_runs(runs, task, tokens)
+    train_runs(later, out, jobs or cores(), device=device, title="fine-tuning")
+    if as_json:
+        print(json.dumps({"directory": str(out), "models": [run.name for run in later]}))
+    else:
+        print(f"{len(later)} fine-tuned models in {out}")
+        print(f"next: t2 study evaluate {out} --tasks {task} --out observations")
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command()

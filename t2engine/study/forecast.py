@@ -45,7 +45,7 @@ class LadderCost(FormulaCost):
     """Metered FLOPs at the ladder's rungs. Tuples [M] over rungs in rising order of ln N; factors
     are over 6 N, 2 N and 2 N a token."""
 
-    log_N: tuple[float, ...] = ()
+    log_N: tuple[float, ...] = ()  # noqa: N815
     train_factor: tuple[float, ...] = ()
     sample_factor: tuple[float, ...] = ()
     prompt_factor: tuple[float, ...] = ()
@@ -89,6 +89,7 @@ class Forecast:
     """`report` and `bands` are of the plan over all N; `t2` and `compute_optimal` of the rungs."""
 
     law: MeanLaw
+    ladders: Mapping[str, Ladder]
     tasks: Mapping[str, CountsLaw]
     resamples: Resamples
     report: PlanReport
@@ -137,6 +138,7 @@ def forecast(
     best = limited.t2
     return Forecast(
         law=law,
+        ladders=ladders,
         tasks=counts,
         resamples=resamples,
         report=report,

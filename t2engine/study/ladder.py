@@ -22,6 +22,7 @@ from t2engine.schema import ModelConfig
 from t2engine.study.tokenizer import VOCAB_SIZE
 
 CONTEXT_LEN = 64
+FINETUNING_RATE = 0.25  # of the peak learning rate of training
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Recipe:
 class Run:
     """One model to train on a mixture of tasks, a question of each in turn.
 
-    base: the model whose weights it starts from, where it is fine-tuned.
+    base: the directory of the model whose weights it starts from, where it is fine-tuned; D are
+    the tokens of fine-tuning then.
     """
 
     name: str
@@ -89,6 +91,13 @@ def build_run(target_N: float, D: int, tasks: tuple[str, ...], recipe: Recipe) -
     config = shape(target_N)
     N = parameter_count(config)
     return Run(f"{short(N)}-{short(D)}", N, D, tasks, config, recipe)
+
+
+def finetuned(run: Run, base: str, task: str, tokens: int) -> Run:
+    """A run that goes on from a trained model, on one task, with its moments anew."""
+    rate = FINETUNING_RATE * run.recipe.peak_learning_rate
+    recipe = replace(run.recipe, peak_learning_rate=rate)
+    return replace(run, D=tokens, tasks=(task,), recipe=recipe, base=base)
 
 
 def short(count: int) -> str:

@@ -78,7 +78,7 @@ def batch(questions: Sequence[Question], length: int | None = None) -> Batch:
     if length is not None and longest > length:
         question = questions[int(sizes.argmax())]
         raise ValueError(
-            f"a question must fit a context of {length} tokens, got {longest} in {question.prompt!r}"
+            f"a question must fit a context of {length} tokens, got {longest}: {question.prompt!r}"
         )
     width = length or longest
     token_ids = np.full((len(questions), width), PAD_ID, dtype=np.int64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from t2engine.study.ladder import Recipe
+from t2engine.study.tasks.registry import task_named
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Preset:
     demand_questions: float
     fresh_questions: int
     plan_seeds: tuple[int, ...]  # each plan is trained once with each
+    finetune_task: str | None = None  # asked in place of `tasks`, after fine-tuning on it
+    finetune_tokens: int = 0
+
+    @property
+    def asked_tasks(self) -> tuple[str, ...]:
+        return self.tasks if self.finetune_task is None else (self.finetune_task,)
 
     @property
     def pairs(self) -> list[tuple[float, int]]:
@@ -94,3 +101,16 @@ TINY = Preset(
 )
 
 PRESETS = {preset.name: preset for preset in (LAPTOP, GPU, TINY)}
+
+
+def named_preset(
+    name: str, seed: int | None = None, finetune: str | None = None, finetune_tokens: int = 0
+) -> Preset:
+    """Raises: ValueError for a name there is none of."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    preset = PRESETS[name] if seed is None else PRESETS[name].seeded(seed)
+    if finetune is None:
+        return preset
+    task_named(finetune)  # refuses one that does not exist
+    return replace(preset, finetune_task=finetune, finetune_tokens=finetune_tokens)

@@ -35,8 +35,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from t2engine.model.config import read_config
 from t2engine.study.checkpoint import atomic_directory, load_model, save_model, write_json
-from t2engine.study.ladder import Run
+from t2engine.study.ladder import Recipe, Run, finetuned
 from t2engine.study.tasks.registry import task_named
 from t2engine.study.training import SECONDS_BETWEEN_STATES, differences, plain, train
 
@@ -154,12 +155,42 @@ def train_into(
         device=device,
         seconds_between_states=seconds_between_states,
     )
+    if run.base is not None:
+        outcome = after_finetuning(outcome, read_record(Path(run.base)))
     with atomic_directory(directory / run.name) as partial:
         save_model(partial, model)
         write_json(partial / RECORD, {"run": plain(run)} | outcome)
     state.unlink(missing_ok=True)
     words = f"loss {outcome['losses'][-1][1]:.4f} after {outcome['seconds']:.0f} s"
     news.put((run.name, News(0, words)))
+
+
+def after_finetuning(outcome: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """D stays what the model was trained for; FLOPs and seconds are of training and fine-tuning."""
+    return outcome | {
+        "D": base["D"],
+        "finetuning_tokens": outcome["D"],
+        "flops": base["flops"] + outcome["flops"],
+        "seconds": base["seconds"] + outcome["seconds"],
+    }
+
+
+def finetuned_runs(directory: Path, task: str, tokens: int) -> list[Run]:
+    """A run of fine-tuning for each finished run in a directory, or the one that it is."""
+    task_named(task)  # refuses one that does not exist
+    paths = sorted(path.parent for path in directory.glob(f"[!.]*/{RECORD}"))
+    if (directory / RECORD).is_file():
+        paths = [directory]
+    if not paths:
+        raise ValueError(f"{directory} must be a finished run or hold some, found no {RECORD}")
+    found = []
+    for path in paths:
+        fields = read_record(path)["run"]
+        recipe = Recipe(**fields["recipe"] | {"betas": tuple(fields["recipe"]["betas"])})
+        config = read_config(path)
+        run = Run(path.name, fields["N"], fields["D"], tuple(fields["tasks"]), config, recipe)
+        found.append(finetuned(run, str(path), task, tokens))
+    return sorted(found, key=lambda run: run.N, reverse=True)
 
 
 def show_progress() -> Progress:

@@ -4,6 +4,7 @@
     ladder/<run>/        every trained model with its record
     observations/        <task>.csv and its journals
     plans/<plan>-<seed>/ the T² plan and the compute-optimal one, trained once for each seed
+    ladder-<task>/, plans-<task>/    the same models fine-tuned, where the study asks that
     trials/              what each answered to questions that nobody was asked before
     verdict.json         the law, both plans, forecasts, what was measured, the difference
 
@@ -33,13 +34,14 @@ from t2engine.study.evaluation.checkpoints import read_ladder
 from t2engine.study.evaluation.ladder import evaluate_checkpoints
 from t2engine.study.evaluation.rule import StoppingRule
 from t2engine.study.forecast import Forecast, Tried, forecast, ladder_cost
-from t2engine.study.ladder import Run, build_ladder, build_run
+from t2engine.study.ladder import Run, build_ladder, build_run, finetuned
 from t2engine.study.presets import Preset
 from t2engine.study.runs import read_record, train_runs
 from t2engine.study.tasks.registry import task_named
 from t2engine.study.trials import Asked, read_trial, run_trial, write_trial
 from t2engine.study.verdict import Difference, Outcome, Trial, compare, outcome
 
+LADDER, PLANS = "ladder", "plans"
 T2, COMPUTE_OPTIMAL = "t2", "compute-optimal"
 SPARE_SAMPLES = 1.3  # drawn over those planned, since measured costs shift k a little
 
@@ -62,8 +64,8 @@ def run_study(
     claim_directory(preset, directory)
     ladder = build_ladder(preset.pairs, preset.tasks, preset.recipe)
     say(f"1 of 5: train {len(ladder)} models on {' and '.join(preset.tasks)}")
-    train_runs(ladder, directory / "ladder", jobs, device=device, title="ladder")
-    say(f"2 of 5: ask them {preset.num_questions} questions of each task")
+    train_all(preset, ladder, directory / LADDER, jobs, device)
+    say(f"2 of 5: ask them {preset.num_questions} questions of {' and '.join(preset.asked_tasks)}")
     evaluate_study(preset, directory)
     say("3 of 5: fit the law and plan")
     demand = demand_of(preset)
@@ -72,10 +74,30 @@ def run_study(
     say(words_of("compute-optimal", found.compute_optimal))
     runs = plan_runs(preset, found)
     say(f"4 of 5: train both plans, {len(preset.plan_seeds)} times each")
-    train_runs([run for _, run, _ in runs], directory / "plans", jobs, device=device, title="plans")
+    train_all(preset, [run for _, run, _ in runs], directory / PLANS, jobs, device)
     say(f"5 of 5: ask them {preset.fresh_questions} fresh questions of each task")
     trials = run_trials(preset, directory, runs)
     return judge(preset, found, demand, trials)
+
+
+def train_all(preset: Preset, runs: Sequence[Run], directory: Path, jobs: int, device: str) -> None:
+    """Train the runs, and fine-tune each where the study asks that."""
+    train_runs(runs, directory, jobs, device=device, title=directory.name)
+    if preset.finetune_task is not None:
+        later = [
+            finetuned(run, str(directory / run.name), preset.finetune_task, preset.finetune_tokens)
+            for run in runs
+        ]
+        train_runs(
+            later, asked_directory(preset, directory), jobs, device=device, title="finetuning"
+        )
+
+
+def asked_directory(preset: Preset, directory: Path) -> Path:
+    """Where the models are that will be asked."""
+    if preset.finetune_task is None:
+        return directory
+    return directory.with_name(f"{directory.name}-{preset.finetune_task}")
 
 
 def claim_directory(preset: Preset, directory: Path) -> None:
@@ -101,13 +123,13 @@ def claim_directory(preset: Preset, directory: Path) -> None:
 
 def evaluate_study(preset: Preset, directory: Path) -> None:
     rule = StoppingRule(first=preset.least_samples, most=preset.most_samples)
-    tasks = [task_named(name) for name in preset.tasks]
+    tasks = [task_named(name) for name in preset.asked_tasks]
     seed = preset.recipe.seed
     inquiries = [
         Inquiry(task, task.held_out_questions(preset.num_questions, seed), rule, seed)
         for task in tasks
     ]
-    checkpoints, failures = read_ladder(directory / "ladder")
+    checkpoints, failures = read_ladder(asked_directory(preset, directory / LADDER))
     outs = {task.name: directory / "observations" / f"{task.name}.csv" for task in tasks}
     if not failures and all(out.exists() for out in outs.values()):
         return
@@ -119,7 +141,7 @@ def evaluate_study(preset: Preset, directory: Path) -> None:
 def demand_of(preset: Preset) -> Demand:
     """Tokens of prompts and of gold answers, means over the fresh questions' order of all tasks."""
     prompts, answers = [], []
-    for name in preset.tasks:
+    for name in preset.asked_tasks:
         for question in task_named(name).held_out_questions(preset.num_questions, 0):
             prompts.append(1 + len(question.prompt))
             answers.append(len(question.completion) + 1)
@@ -129,10 +151,10 @@ def demand_of(preset: Preset) -> Demand:
 def plan_study(preset: Preset, directory: Path, demand: Demand) -> Forecast:
     ladders = {
         name: counts_ladder(read_observations(directory / "observations" / f"{name}.csv"))
-        for name in preset.tasks
+        for name in preset.asked_tasks
     }
     runs = build_ladder(preset.pairs, preset.tasks, preset.recipe)
-    records = [read_record(directory / "ladder" / run.name) for run in runs]
+    records = [read_record(directory / LADDER / run.name) for run in runs]
     sizes = [float(run.N) for run in runs]
     cost = ladder_cost(records, demand, sizes)
     return forecast(ladders, cost, preset.budget, demand, sizes)
@@ -158,7 +180,7 @@ def run_trials(preset: Preset, directory: Path, runs: Sequence[PlannedRun]) -> l
     trials = []
     for plan, run, tried in runs:
         num_samples = int(np.ceil(SPARE_SAMPLES * tried.k)) + 1
-        record = read_record(directory / "plans" / run.name)
+        record = read_record(asked_directory(preset, directory / PLANS) / run.name)
         settings = trial_settings(preset, num_samples, record)
         path = directory / "trials" / f"{run.name}.json"
         trial = read_trial(path, settings)
@@ -167,7 +189,7 @@ def run_trials(preset: Preset, directory: Path, runs: Sequence[PlannedRun]) -> l
             with progress_bar(run.name, count, None) as advance:
                 trial = run_trial(
                     plan,
-                    directory / "plans" / run.name,
+                    asked_directory(preset, directory / PLANS) / run.name,
                     asked,
                     num_samples,
                     preset.recipe.seed,
@@ -181,7 +203,7 @@ def run_trials(preset: Preset, directory: Path, runs: Sequence[PlannedRun]) -> l
 def fresh_questions(preset: Preset) -> Asked:
     """Of each task, those that follow the ones the ladder was asked."""
     found = []
-    for name in preset.tasks:
+    for name in preset.asked_tasks:
         task = task_named(name)
         count = preset.num_questions + preset.fresh_questions
         questions = task.held_out_questions(count, preset.recipe.seed)
@@ -191,7 +213,7 @@ def fresh_questions(preset: Preset) -> Asked:
 
 def trial_settings(preset: Preset, num_samples: int, record: dict[str, Any]) -> dict[str, Any]:
     return {
-        "tasks": preset.tasks,
+        "tasks": preset.asked_tasks,
         "num_questions": preset.num_questions,
         "fresh_questions": preset.fresh_questions,
         "num_samples": num_samples,
@@ -200,9 +222,7 @@ def trial_settings(preset: Preset, num_samples: int, record: dict[str, Any]) -> 
     }
 
 
-def judge(
-    preset: Preset, found: Forecast, demand: Demand, trials: Sequence[Trial]
-) -> Verdict:
+def judge(preset: Preset, found: Forecast, demand: Demand, trials: Sequence[Trial]) -> Verdict:
     budget, questions = preset.budget, preset.demand_questions
     outcomes = []
     for trial in trials:

@@ -86,9 +86,7 @@ def train(
         drawn = next(stream)
         step(run, model, optimizer, drawn, progress, loss_of, device)
         if progress.tokens >= run.D * (len(progress.losses) + 1) / LOSS_POINTS:
-            progress.losses.append(
-                (progress.tokens, sum(progress.pending) / len(progress.pending))
-            )
+            progress.losses.append((progress.tokens, sum(progress.pending) / len(progress.pending)))
             progress.pending = []
             advance(progress.tokens - told)
             told = progress.tokens
@@ -156,9 +154,7 @@ def write_state(
     os.replace(partial, path)
 
 
-def read_state(
-    path: Path, run: Run, model: Llama, optimizer: torch.optim.Optimizer
-) -> Progress:
+def read_state(path: Path, run: Run, model: Llama, optimizer: torch.optim.Optimizer) -> Progress:
     """Raises: ValueError when the file is of another run, or damaged."""
     try:
         content = torch.load(path, weights_only=True)
