@@ -57,7 +57,8 @@ def audit(
         typer.Option(
             "--bands/--no-bands",
             help="How sure it is that the best plan beats yours, had other models been measured "
-            "(default: for the counts law on up to 100 checkpoints, which takes a second).",
+            "(default: for the counts law on up to 100 checkpoints that are at hand, which takes a "
+            "second).",
         ),
     ] = None,
     profile: cost_options.Profile = None,
@@ -90,6 +91,7 @@ def audit(
     the cost could be saved, 1 where more could.
     """
     from t2engine.costs.options import CostOptions, cost_model
+    from t2engine.laws.law_file import read_shipped_law
     from t2engine.laws.selection import LawChoice
     from t2engine.plan.audit import audit_plan, check_tolerance
     from t2engine.plan.audit_odds import audit_odds
@@ -111,13 +113,16 @@ def audit(
     stored = _stored(plan, size, tokens_trained, k)
     demand = _demand(stored, questions, tokens, prompt_tokens)
     costs = cost_model(options)
-    if stored.law is not None and (law, law_file, observations) == ("best", None, None):
-        choice, ladder = LawChoice(stored.law, ()), None
-    else:
+    says_law = (law, law_file, observations) != ("best", None, None)
+    if stored.law is None or says_law or stored.law == read_shipped_law():
         choice, ladder = law_options.choose_law(law, law_file, observations)
+    else:
+        choice, ladder = LawChoice(stored.law, ()), None
     choice = replace(choice, notes=(*choice.notes, *unit_notes(stored, costs.unit)))
     report = audit_plan(choice.law, stored.N, stored.D, stored.k, demand, costs, limits)
-    laws = None if report.is_best else law_options.draw(choice, ladder, bands)
+    # without observations laws are drawn from a normal approximation, which is far too wide
+    wanted = bool(bands) if ladder is None else bands
+    laws = None if report.is_best else law_options.draw(choice, ladder, wanted)
     odds = None if laws is None else audit_odds(report, laws)
     if as_json:
         print(json.dumps(audit_document(report, choice, tolerance, odds)))

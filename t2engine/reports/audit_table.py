@@ -124,9 +124,6 @@ def _plans(report: AuditReport) -> Table:
 
 
 def _column(plan: Plan, parts: CostParts, report: AuditReport) -> dict[str, str]:
-    def cost(value: float) -> str:
-        return f"{show_amount(value, plan.unit)} ({value / plan.total_cost:.0%})"
-
     rows = {
         "parameters N": count(plan.N),
         "training tokens D": count(plan.D),
@@ -134,14 +131,14 @@ def _column(plan: Plan, parts: CostParts, report: AuditReport) -> dict[str, str]
         "samples k": count(plan.k),
         "predicted pass@k": f"{plan.pass_at_k:.4g}",
         "cost": show_amount(plan.total_cost, plan.unit),
-        "  training": cost(parts.training),
+        "  training": show_amount(parts.training, plan.unit),
     }
     if report.demand.prompt_tokens:
-        rows["  prompts"] = cost(parts.prompts)
-    rows["  samples"] = cost(parts.samples)
+        rows["  prompts"] = show_amount(parts.prompts, plan.unit)
+    rows["  samples"] = show_amount(parts.samples, plan.unit)
     if plan.spread is not None:
-        rows["training, within 90 %"] = interval_words(plan.spread.train, plan.unit)
-        rows["inference, within 90 %"] = interval_words(plan.spread.serve, plan.unit)
+        rows["  training, 90 %"] = interval_words(plan.spread.train, plan.unit)
+        rows["  serving, 90 %"] = interval_words(plan.spread.serve, plan.unit)
     return rows
 
 
