@@ -14,7 +14,7 @@ import pytest
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
 from t2engine.costs.profile import build_profile, profile_to_dict
-from t2engine.laws.law_file import law_from_dict, law_to_dict
+from t2engine.laws.law_file import law_from_dict, law_to_dict, read_shipped_law
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
 from t2engine.laws.splits import counts_ladder
@@ -182,6 +182,18 @@ def test_the_shipped_law_is_the_default_with_its_odds(capsys: Capture) -> None:
     printed = " ".join(capsys.readouterr().out.split())
     assert "beats yours by" in printed
     assert "50 refits to models drawn with replacement" in printed
+
+
+def test_odds_need_observations_or_are_asked_for(tmp_path: Path, capsys: Capture) -> None:
+    """The file of a law brings none; a plan made with the shipped law is drawn from the ladder."""
+    law = tmp_path / "law.json"
+    law.write_text(json.dumps(law_to_dict(read_shipped_law())))
+    arguments = ["--size", "2e5", "--tokens-trained", "8e6", "-k", "16", "--law-file", str(law)]
+    assert audited(capsys, arguments, 1)["odds"] is None
+    assert audited(capsys, [*arguments, "--bands"], 1)["odds"]["num_laws"] == 100
+    path = planned(tmp_path, capsys, ["--budget", "1e14", "--no-bands"])
+    document = audited(capsys, ["--plan", str(path), "--questions", "1e8"], 1)
+    assert document["odds"]["source"] == "50 refits to models drawn with replacement"
 
 
 @pytest.mark.parametrize(
