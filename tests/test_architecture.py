@@ -26,7 +26,7 @@ LAYERS = (
 LAYER_OF = {name: row for row, names in enumerate(LAYERS) for name in names}
 PLANNING = (
     *("schema", "metering", "laws", "costs", "plan", "reports"),
-    *("cli.main", "cli.plan", "cli.choose", "cli.fit"),
+    *("cli.main", "cli.plan", "cli.audit", "cli.choose", "cli.fit"),
 )
 HELPERS = {"__init__", "_op", "_packed_weight", "_huge_pages", "_attention_plan", "_prefix_choices"}
 HEAVY = ("torch", "triton", "transformers")

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from t2engine import __version__
-from t2engine.cli import bench, calibrate, choose, demo, doctor, fit, plan, sample, study
+from t2engine.cli import audit, bench, calibrate, choose, demo, doctor, fit, plan, sample, study
 
 CLICK_ERROR: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(sample.sample)
 app.command()(fit.fit)
 app.command()(plan.plan)
+app.command()(audit.audit)
 app.command()(choose.choose)
 app.command()(calibrate.calibrate)
 app.command()(bench.bench)

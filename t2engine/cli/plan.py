@@ -6,21 +6,11 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from t2engine.cli import cost_options
-
-if TYPE_CHECKING:  # commands import what they need when they run, so that --help is quick
-    from t2engine.costs.formula import CostModel
-    from t2engine.laws.selection import LawChoice
-    from t2engine.laws.splits import Ladder
-    from t2engine.plan.bands import PlanBands
-    from t2engine.plan.optimizer import PlanReport
-
-LAWS = "counts, approach1, approach2, or best: whichever predicts unseen checkpoints better"
+from t2engine.cli import cost_options, law_options
 
 
 def plan(
@@ -52,17 +42,9 @@ def plan(
     prompt_tokens: Annotated[
         float, typer.Option(help="Prompt tokens, read once per question for all its samples.")
     ] = 0.0,
-    observations: Annotated[
-        str | None,
-        typer.Option(
-            help="CSV with columns model, N, D, question, num_samples, num_correct and, if "
-            "measured, gold_nll (default: those of the shipped ladder)."
-        ),
-    ] = None,
-    law: Annotated[str, typer.Option(help=f"{LAWS}.")] = "best",
-    law_file: Annotated[
-        Path | None, typer.Option(help="A law that `t2 fit --out` wrote, instead of fitting one.")
-    ] = None,
+    observations: law_options.Observations = None,
+    law: law_options.LawName = "best",
+    law_file: law_options.LawFile = None,
     bands: Annotated[
         bool | None,
         typer.Option(
@@ -113,6 +95,7 @@ def plan(
     of that machine, in dollars or in joules.
     """
     from t2engine.costs.options import CostOptions, cost_model
+    from t2engine.plan.bands import plan_bands
     from t2engine.plan.dual import plan_target
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
@@ -142,14 +125,15 @@ def plan(
     )
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
-    choice, ladder = _choose(law, law_file, observations)
+    choice, ladder = law_options.choose_law(law, law_file, observations)
     if spend is None:
         assert target is not None
         report = plan_target(choice.law, target, demand, costs, limits)
     else:
         report = plan_budget(choice.law, spend, demand, costs, limits)
     is_plain = target is None and limits == Limits()
-    spread = _bands(report, choice, ladder, bands, costs) if _may_draw(bands, is_plain) else None
+    laws = law_options.draw(choice, ladder, bands) if _may_draw(bands, is_plain) else None
+    spread = None if laws is None else plan_bands(report, laws, costs)
     if as_json:
         print(json.dumps(plan_document(report, choice, spread)))
         return
@@ -158,46 +142,8 @@ def plan(
     Console().print(plan_table(report, choice, spread))
 
 
-def _choose(
-    law: str, law_file: Path | None, observations: str | None
-) -> tuple[LawChoice, Ladder | None]:
-    """The law to plan with, and the ladder to draw its bands from where there is one."""
-    from t2engine.laws.law_file import read_pass_law, read_shipped_law
-    from t2engine.laws.observations import read_observations, read_shipped_observations
-    from t2engine.laws.selection import LawChoice, fit_law
-    from t2engine.laws.splits import counts_ladder
-
-    if law_file is not None:
-        if law != "best":
-            raise ValueError(f"--law-file already says which law, --law must be left out: {law!r}")
-        ladder = None if observations is None else counts_ladder(read_observations(observations))
-        return LawChoice(read_pass_law(law_file), ()), ladder
-    rows = read_shipped_observations() if observations is None else read_observations(observations)
-    ladder = counts_ladder(rows)
-    if observations is None and law == "best":
-        return LawChoice(read_shipped_law(), ()), ladder
-    return fit_law(ladder, law), ladder
-
-
 def _may_draw(wanted: bool | None, is_plain: bool) -> bool:
     """is_plain: the plan is of a budget, and has no limits."""
     if wanted and not is_plain:
         raise ValueError("--bands are of a plan of a budget without limits; leave them out")
     return is_plain
-
-
-def _bands(
-    report: PlanReport,
-    choice: LawChoice,
-    ladder: Ladder | None,
-    wanted: bool | None,
-    costs: CostModel,
-) -> PlanBands | None:
-    from t2engine.laws.draws import draw_laws, is_quick, resample
-    from t2engine.plan.bands import plan_bands
-
-    law = choice.law
-    if not (is_quick(law, ladder) if wanted is None else wanted):
-        return None
-    draws = draw_laws(law) if ladder is None else resample(ladder, law)
-    return plan_bands(report, draws, costs)

@@ -57,7 +57,7 @@ def compute_optimal(problem: Problem) -> Baseline:
     def over_serving(log_N: Array) -> Array:
         return problem.cost.serve(np.exp(log_N), 1.0, problem.demand) - serve
 
-    log_N, most = _rising_root(over_training), _rising_root(over_serving)
+    log_N, most = rising_root(over_training), rising_root(over_serving)
     N = math.exp(min(log_N, most))
     k = 1.0 if most < log_N else float(problem.cost.samples_for(N, serve, problem.demand))
     return _baseline(problem, N, float(problem.cost.tokens_for(N, train)), k, most < log_N)
@@ -92,7 +92,7 @@ def _best_on_path(problem: Problem, total: float) -> Baseline:
         one_each = problem.cost.serve(N, 1.0, problem.demand)
         return problem.cost.train(N, path_tokens(problem, N)) + one_each - total
 
-    top = _rising_root(over)
+    top = rising_root(over)
     low, high = top - math.log(PATH_REACH), top
     while True:
         log_N = np.linspace(low, high, PATH_POINTS)
@@ -113,7 +113,7 @@ def _baseline(problem: Problem, N: float, D: float, k: float, clipped: bool) -> 
     return Baseline(N, D, k, merit, clipped)
 
 
-def _rising_root(function: Callable[[Array], Array]) -> float:
+def rising_root(function: Callable[[Array], Array]) -> float:
     """The last ln N at which a rising function of arrays is not above 0."""
     low, high = ROOT_RANGE
     for _ in range(ROOT_ROUNDS):

@@ -98,7 +98,7 @@ def plan_budget(
             "the compute-optimal model is too large for the inference budget: "
             "N was lowered until one sample fits",
         )
-    optimal = _plan(problem, baseline.N, baseline.D, baseline.k, baseline_warnings)
+    optimal = plan_of(problem, baseline.N, baseline.D, baseline.k, baseline_warnings)
     merit = float(law.merit(best.N, best.D, best.k))
     ratio = budget_ratio(problem, merit)
     warnings = fit_warnings(law)
@@ -151,7 +151,7 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
     limits, demand = problem.limits, problem.demand
     if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost) and not limits.any:
         found = solve_closed_form(law, cost, problem.budget, problem.demand)
-        return [_plan(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
+        return [plan_of(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
     N_range = limits.within(*_search_range(law, baseline_N))
     plans = []
     for x in search(problem, N_range):
@@ -159,7 +159,7 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
         edges = tuple(edge for edge in x.at_edge if not (edge == "N" and _at_limit(limits, x.N)))
         one_is_most = limits.any and float(limits.most_samples(x.N, cost, demand)) < 1 + 1e-5
         said = _clip_warning(x.clipped and not one_is_most) + _edge_warnings(edges, N_range) + held
-        plans.append(_plan(problem, x.N, x.D, x.k, said))
+        plans.append(plan_of(problem, x.N, x.D, x.k, said))
     return plans
 
 
@@ -167,7 +167,8 @@ def _at_limit(limits: Limits, N: float) -> bool:
     return bool(limits.allowed) or any(abs(N / end - 1) < 1e-5 for end in limits.size_range if end)
 
 
-def _plan(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...]) -> Plan:
+def plan_of(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...] = ()) -> Plan:
+    """What N, D and k cost and do, with what is to be said of them."""
     spread = problem.cost.spread(N, D, k, problem.demand)
     notes = () if spread is None else spread.notes
     train_cost = float(problem.cost.train(N, D))

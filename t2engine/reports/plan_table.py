@@ -34,9 +34,9 @@ def plan_document(
         "target": report.target,
         "budget": {name: x for name, x in vars(report.budget).items() if x is not None},
         "demand": asdict(report.demand),
-        "t2": _plan_document(report.t2),
-        "compute_optimal": _plan_document(report.compute_optimal),
-        "ties": [_plan_document(plan) for plan in report.ties],
+        "t2": plan_entry(report.t2),
+        "compute_optimal": plan_entry(report.compute_optimal),
+        "ties": [plan_entry(plan) for plan in report.ties],
         "bands": bands_document(bands),
         "budget_ratio": report.budget_ratio,
         "saving": report.saving,
@@ -57,7 +57,7 @@ def plan_table(report: PlanReport, choice: LawChoice, bands: PlanBands | None = 
         columns.append(bands_column(bands, count))
     for label in columns[0]:
         table.add_row(label, *(column.get(label, "") for column in columns))
-    lines = [_saving(report), _law(choice), bands_line(bands), f"costs: {report.costs}"]
+    lines = [_saving(report), law_line(choice), bands_line(bands), f"costs: {report.costs}"]
     lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
     lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
     return Group(Text(_title(report)), table, *(Text(line) for line in lines))
@@ -74,18 +74,18 @@ def _column(plan: Plan, report: PlanReport) -> dict[str, str]:
         "inference cost": _cost(plan.inference_cost, plan, report),
     }
     if plan.spread is not None:
-        rows["training, within 90 %"] = _interval(plan.spread.train, plan.unit)
-        rows["inference, within 90 %"] = _interval(plan.spread.serve, plan.unit)
+        rows["training, within 90 %"] = interval_words(plan.spread.train, plan.unit)
+        rows["inference, within 90 %"] = interval_words(plan.spread.serve, plan.unit)
     return rows
 
 
-def _interval(ends: tuple[float, float], unit: str) -> str:
+def interval_words(ends: tuple[float, float], unit: str) -> str:
     low, high = (show_amount(end, unit) for end in ends)
     same = low.rpartition(" ")[2] == high.rpartition(" ")[2]
     return f"{low.rpartition(' ')[0] if same else low} to {high}"
 
 
-def _plan_document(plan: Plan) -> dict[str, Any]:
+def plan_entry(plan: Plan) -> dict[str, Any]:
     document = {name: value for name, value in asdict(plan).items() if name != "spread"}
     intervals = (None, None) if plan.spread is None else (plan.spread.train, plan.spread.serve)
     return {
@@ -136,7 +136,7 @@ def _saving(report: PlanReport) -> str:
     )
 
 
-def _law(choice: LawChoice) -> str:
+def law_line(choice: LawChoice) -> str:
     fit = choice.law.fit
     seen = "" if fit is None else f", fitted to {fit.num_checkpoints} checkpoints"
     if not choice.held_out_errors:
