@@ -173,7 +173,7 @@ def evaluate(
 
     Example: t2 study evaluate --models models.toml --tasks arithmetic,mine.jsonl --out results
     """
-    from t2engine.reports.ladder import ladder_table, summarise
+    from t2engine.reports.ladder import ladder_table, rate_line, summarise
     from t2engine.study.evaluate import evaluate_models
     from t2engine.study.evaluation.rule import StoppingRule
 
@@ -194,6 +194,7 @@ def evaluate(
         for task, rows in by_task.items():
             if rows:
                 Console().print(ladder_table(rows, task))
+                print(rate_line(rows))
                 print(f"wrote {result.files[task]}")
     if result.failures:
         raise typer.Exit(1)

@@ -63,3 +63,16 @@ def ladder_table(summaries: list[dict[str, Any]], title: str | None = None) -> T
         estimates = [f"{value:.3f}" for value in row["pass_at_k"].values()]
         table.add_row(row["model"], f"{row['N']:,}", f"{row['D']:,}", loss, *estimates)
     return table
+
+
+def rate_line(summaries: list[dict[str, Any]]) -> str:
+    """How fast samples were drawn, over all models."""
+    drawn = [row for row in summaries if row.get("drawn_tokens")]
+    if not drawn:
+        return "nothing was left to draw"
+    tokens, seconds = (sum(row[name] for row in drawn) for name in ("drawn_tokens", "seconds"))
+    engine = sum(row["share_of_engine_rate"] * row["seconds"] for row in drawn)
+    return (
+        f"drew {tokens:,} tokens in {seconds:,.0f} s: {tokens / seconds:,.0f} a second, "
+        f"{engine / seconds:.0%} of the engine's own rate"
+    )

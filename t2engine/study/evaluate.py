@@ -14,7 +14,13 @@ from pathlib import Path
 
 from t2engine.schema import Observation, RequestOutput
 from t2engine.study.evaluation.ask import Inquiry, Memory, ask_all
-from t2engine.study.evaluation.checkpoints import parameters_of, read_ladder, read_models
+from t2engine.study.evaluation.checkpoints import (
+    Failure,
+    parameters_of,
+    read_ladder,
+    read_models,
+    try_run,
+)
 from t2engine.study.evaluation.counting import count_right
 from t2engine.study.evaluation.ladder import (
     Evaluation,
@@ -66,8 +72,9 @@ def evaluate(
     open_source: Open = EngineSource,
 ) -> list[Observation]:
     """One observation per question of the run in `model_dir`; nothing is written."""
-    find_runs(model_dir)  # raises for one that is broken
-    [checkpoint], _ = read_ladder(model_dir)
+    checkpoint = try_run(model_dir)
+    if isinstance(checkpoint, Failure):
+        raise ValueError(checkpoint.reason)
     inquiry = Inquiry(task, questions, fixed(num_samples), seed)
     entries, _ = ask_all(inquiry, lambda: open_source(checkpoint), Memory())
     return observations_of(checkpoint, parameters_of(checkpoint), questions, entries)

@@ -29,6 +29,15 @@ def test_help_does_not_import_torch():
         (["evaluate", "{model}", "--out", "{out}", "--questions", "10001"], "at most 10000"),
         (["evaluate", "{model}", "--out", "{empty}"], "must be a file to write"),
         (["evaluate", "{empty}"], "--out"),
+        (["evaluate", "--out", "{out}"], "name either a directory"),
+        (["evaluate", "{model}", "--models", "m.toml", "--out", "{out}"], "name either"),
+        (["evaluate", "--models", "{empty}/m.toml", "--out", "{out}"], "No such file"),
+        (["evaluate", "{model}", "--tasks", "chess", "--out", "{out}"], "got 'chess'"),
+        (
+            ["evaluate", "{model}", "--tasks", "arithmetic,arithmetic", "--out", "{out}"],
+            "different",
+        ),
+        (["evaluate", "{model}", "--out", "{out}", "--max-samples", "4"], "at least its first 16"),
         (["train", "--out", "{model}/config.json"], "must be a directory or absent"),
         (["train", "--out", "{empty}", "--jobs", "0"], "--jobs"),
         (["train"], "--out"),
@@ -52,6 +61,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out.csv"
     arguments = ["--out", str(out), "--questions", "5", "--samples", "4", "--seed", "4"]
+    arguments += ["--max-samples", "4"]
     assert run(["study", "evaluate", str(MODEL), *arguments]) == 0
     shown = capsys.readouterr().out
     assert "99,600" in shown
@@ -63,3 +73,37 @@ def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.Capt
     rows = list(read_observations(out))
     assert len({row.question for row in rows}) == 5
     assert {row.num_samples for row in rows} == {4}
+
+
+def test_models_of_your_own_are_asked_tasks_of_your_own(
+    tmp_path: Path, tiny_dir: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A random model, and one that is not there: named, and the exit code says so."""
+    out, models, mine = tmp_path / "out", tmp_path / "models.toml", tmp_path / "mine.jsonl"
+    mine.write_text('{"prompt": "Once", "answer": "upon"}\n{"prompt": "The", "answer": "end"}\n')
+    models.write_text(
+        f'[[model]]\nname = "tiny"\npath = "{tiny_dir}"\nD = 500\n'
+        '[[model]]\nname = "gone"\npath = "gone"\nD = 600\n'
+    )
+    command = ["study", "evaluate", "--models", str(models), "--out", str(out), "--questions", "3"]
+    command += ["--tasks", f"arithmetic,{mine}", "--samples", "2", "--max-samples", "4", "--json"]
+    assert run(command) == 1
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert list(document["failed"]) == ["gone"]
+    assert shown.err.startswith("t2 study evaluate: gone: ")
+    assert [(row["task"], row["questions"]) for row in document["models"]] == [
+        ("arithmetic", 3),
+        ("mine", 2),
+    ]
+    assert all(0 < row["share_of_engine_rate"] < 1 for row in document["models"])
+    for task, count in (("arithmetic", 3), ("mine", 2)):
+        rows = list(read_observations(out / f"{task}.csv"))
+        assert [row.question for row in rows[:1]] != []
+        assert len(rows) == count
+        assert {(row.model, row.D) for row in rows} == {("tiny", 500)}
+        assert all(row.gold_nll > 0 for row in rows)
+    before = (out / "mine.csv").read_bytes()
+    assert run(command) == 1
+    assert json.loads(capsys.readouterr().out)["models"][1]["drawn_tokens"] == 0
+    assert (out / "mine.csv").read_bytes() == before

