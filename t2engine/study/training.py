@@ -14,14 +14,15 @@ Shapes: token_ids, targets [S, T]; S questions, T tokens of the longest.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from t2engine.study.ladder import Run, learning_rate
 from t2engine.study.mixture import NO_LOSS, Batch, batch, batches
 from t2engine.study.tasks.task import Question, Task
 
+DIGEST_BYTES = 16  # of a state, before it
 LOSS_POINTS = 64  # of the recorded loss curve
 SECONDS_BETWEEN_STATES = 30.0
 QUESTIONS_AT_A_TIME = 512  # whose gold losses are computed together
@@ -140,26 +142,34 @@ def write_state(
     path: Path, run: Run, model: Llama, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Replace the state file whole, on the disk before the old one goes."""
-    partial = path.with_suffix(".partial")
     content = {
         "run": plain(run),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress),
     }
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    saved = memory.getvalue()
+    partial = path.with_suffix(".partial")
     with open(partial, "wb") as file:
-        torch.save(content, file)
+        file.write(digest_of(saved) + saved)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
 
 
+def digest_of(content: bytes) -> bytes:
+    return blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
 def read_state(path: Path, run: Run, model: Llama, optimizer: torch.optim.Optimizer) -> Progress:
     """Raises: ValueError when the file is of another run, or damaged."""
-    try:
-        content = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path} must be the state of a run, remove it: {error}") from error
+    whole = path.read_bytes()
+    digest, saved = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
+    if digest_of(saved) != digest:
+        raise ValueError(f"{path} must be the state of a run, got a damaged file; remove it")
+    content = torch.load(io.BytesIO(saved), weights_only=True)
     different = differences(run, content["run"])
     if different:
         raise ValueError(
