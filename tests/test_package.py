@@ -82,5 +82,6 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_every_package_is_installed():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings it")
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {f"t2engine.{path.parent.name}" for path in ROOT.glob("t2engine/*/__init__.py")}
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("t2engine/*/**/__init__.py")]
+    found = {".".join(folder.parts) for folder in folders}
     assert sorted(listed) == sorted({"t2engine", "t2engine.kernels"} | found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -191,3 +192,29 @@ def test_what_a_check_raises_is_not_lost():
 
     with pytest.raises(RuntimeError, match="no verdict"):
         verdicts(Bad("bad", 1), [("x", "stop")])
+
+
+def test_checks_that_nobody_waits_for_are_abandoned():
+    task = Always("slow", 1)
+    started = threading.Event()
+    go_on = threading.Event()
+
+    def is_right(question: Question, completion: str) -> bool:
+        task.asked.append(completion)
+        started.set()
+        return go_on.wait(60)
+
+    task.is_right = is_right
+
+    def interrupted() -> None:
+        with Checker(task, TEXTS) as checker:
+            for index in range(600):
+                checker.add(0, output(index, str(index)))
+            checker.send()
+            assert started.wait(60)
+            threading.Timer(0.2, go_on.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert task.asked == ["0"]

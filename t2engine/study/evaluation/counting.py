@@ -6,6 +6,7 @@ once. A task's `is_right` is therefore called outside the main thread.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ class Checker:
         self.waiting: list[tuple[int, str | None]] = []
         self.checks: list[Future[list[tuple[int, bool]]]] = []
         self.sent = time.perf_counter()
+        self.abandoned = threading.Event()
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="check")
 
     def __enter__(self) -> Checker:
@@ -40,6 +42,7 @@ class Checker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.abandoned.set()  # a slow check holds nobody up once its result is not wanted
         self.pool.shutdown(cancel_futures=True)
 
     def add(self, question: int, sample: CompletionOutput) -> None:
@@ -61,7 +64,12 @@ class Checker:
             yield from self.checks.pop(0).result()
 
     def check(self, samples: list[tuple[int, str | None]]) -> list[tuple[int, bool]]:
-        return [(question, self.is_right(question, answer)) for question, answer in samples]
+        verdicts = []
+        for question, answer in samples:
+            if self.abandoned.is_set():
+                break
+            verdicts.append((question, self.is_right(question, answer)))
+        return verdicts
 
     def is_right(self, question: int, answer: str | None) -> bool:
         if not answer:
