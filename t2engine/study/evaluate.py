@@ -31,8 +31,8 @@ from t2engine.study.evaluation.ladder import (
 from t2engine.study.evaluation.records import write_observations
 from t2engine.study.evaluation.rule import StoppingRule, fixed
 from t2engine.study.evaluation.source import EngineSource
-from t2engine.study.evaluation.tasks import find_task
 from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.registry import task_named
 from t2engine.study.tasks.task import Question, Task
 
 __all__ = [
@@ -114,7 +114,7 @@ def evaluate_models(
         raise ValueError(
             "name either a directory of trained models or --models, a TOML file that lists them"
         )
-    tasks = [find_task(name) for name in task_names or (ARITHMETIC.name,)]
+    tasks = [task_named(name) for name in task_names or (ARITHMETIC.name,)]
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise ValueError(f"tasks must be different, got {', '.join(names)}")
