@@ -69,14 +69,13 @@ def generation_params(
     same = {name: given[name] for name in AS_THEY_ARE if name in given}
     ends = [(text, special_token(text)) for text in texts_of(given.get("until"))]
     stop_ids = (*same.pop("stop_token_ids", ()), *(i for _, i in ends if i is not None))
-    params = SamplingParams(
+    return SamplingParams(
         temperature=temperature_of(given),
         max_tokens=whole(most),
         stop=tuple(text for text, i in ends if i is None),
         stop_token_ids=tuple(dict.fromkeys(stop_ids)),
         **{"seed": seed, **same},
     )
-    return params
 
 
 def texts_of(until: Any) -> list[str]:
@@ -127,7 +126,7 @@ def in_order(served: Sequence[FanOut], texts: Sequence[Sequence[str]]) -> list[s
     """The answers to the requests that the fan-outs came from; texts of each, sample by sample."""
     found: dict[int, str] = {}
     for fan_out, own in zip(served, texts, strict=True):
-        answers = own * len(fan_out.places) if is_greedy(fan_out.params) else own
+        answers = [own[0]] * len(fan_out.places) if is_greedy(fan_out.params) else own
         found.update(zip(fan_out.places, answers, strict=True))
     return [found[place] for place in range(len(found))]
 

@@ -196,6 +196,7 @@ class T2LM(TemplateLM):  # type: ignore[misc]  # lm_eval need not be installed
 
     def get_model_info(self) -> dict[str, Any]:
         return {
+            "model": str(self.llm.model_dir),
             "model_num_parameters": metering.parameter_count(self.llm.config),
             "model_dtype": self.llm.precision.weights,
             "num_prompts": self.num_prompts,
