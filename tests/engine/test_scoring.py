@@ -31,7 +31,7 @@ def requests_that_share() -> list[tuple[list[int], list[int]]]:
     rest = some_tokens(200, 1)
     requests = [(shared, some_tokens(length, 10 + length)) for length in (1, 2, 30)]
     requests += [(shared, [token]) for token in (5, 6, 7)]
-    requests += [(shared + rest, [5]), (shared, [*rest, 5]), (shared[:4], [*shared[4:], 9])]
+    requests += [(shared + rest, [5]), (shared, [*rest, 5]), (shared[:4], [*shared[4:], *rest, 9])]
     requests += [(some_tokens(n, n), some_tokens(1 + n % 7, 99 + n)) for n in range(1, 60)]
     return [*requests, requests[0]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ from t2engine.laws.observations import read_observations
 from t2engine.metering import prefill_flops
 from t2engine.model.hub import shipped_directory
 from t2engine.study.tasks.arithmetic import ARITHMETIC
+from tests.model.tiny import write_tiny_model
 
 NUM_QUESTIONS, NUM_SAMPLES, SEED = 10, 64, 3
 QUESTIONS = ARITHMETIC.held_out_questions(NUM_QUESTIONS, 0)
 TOLERANCE = 1e-3  # of a log-likelihood
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 
 pytestmark = [
     pytest.mark.skipif(
@@ -104,13 +110,23 @@ def task_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def evaluate(task_dir: Path, model: Any, *tasks: str) -> dict[str, Any]:
+@pytest.fixture
+def only_these_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command finds the harness's own as well, in 15 seconds."""
+    from lm_eval.tasks import TaskManager
+
+    from t2engine.integrations import evaluation
+
+    monkeypatch.setattr(evaluation, "TaskManager", partial(TaskManager, include_defaults=False))
+
+
+def evaluate(task_dir: Path, model: Any, *tasks: str, **options: Any) -> dict[str, Any]:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(task_dir), include_defaults=False)
     return lm_eval.simple_evaluate(
-        model=model, tasks=list(tasks), task_manager=manager, bootstrap_iters=0
+        model=model, tasks=list(tasks), task_manager=manager, bootstrap_iters=0, **options
     )
 
 
@@ -198,23 +214,42 @@ def test_long_texts_are_scored_in_the_same_windows(both: tuple[dict[str, Any], .
 
 
 def test_the_harness_opens_it_by_name(task_dir: Path) -> None:
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
     import t2engine.integrations.lm_eval  # noqa: F401 - registers it
 
-    results = lm_eval.simple_evaluate(
-        model="t2engine",
-        model_args="pretrained=arithmetic,dtype=float32,progress=False",
-        tasks=["chosen_sums"],
-        task_manager=TaskManager(include_path=str(task_dir), include_defaults=False),
-        batch_size=1,
-        limit=2,
-        bootstrap_iters=0,
+    arguments = "pretrained=arithmetic,dtype=float32,progress=False"
+    results = evaluate(
+        task_dir, "t2engine", "chosen_sums", model_args=arguments, batch_size=1, limit=2
     )
     assert results["config"]["model_num_parameters"] == 99600
 
 
+def test_chats_and_examples_are_those_of_transformers(task_dir: Path, tmp_path: Path) -> None:
+    """A model with a template, asked after two examples as a conversation."""
+    from lm_eval.models.huggingface import HFLM
+
+    from t2engine.integrations.lm_eval import T2LM
+
+    write_tiny_model(tmp_path, "llama")
+    config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE}
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    models = (
+        T2LM(str(tmp_path), progress=False),
+        HFLM(pretrained=str(tmp_path), dtype="float32", device="cpu"),
+    )
+    options = {"apply_chat_template": True, "num_fewshot": 2, "limit": 4}
+    tasks = ("greedy_sums", "chosen_sums")
+    ours, theirs = (evaluate(task_dir, model, *tasks, **options)["samples"] for model in models)
+    for mine, other in zip(ours["greedy_sums"], theirs["greedy_sums"], strict=True):
+        assert mine["arguments"] == other["arguments"]
+        assert mine["arguments"][0][0].count("[assistant]") == 3
+        assert mine["resps"] == other["resps"]
+    for mine, other in zip(ours["chosen_sums"], theirs["chosen_sums"], strict=True):
+        got, want = ([one for [(one, _)] in d["resps"]] for d in (mine, other))
+        assert got == pytest.approx(want, abs=TOLERANCE)
+
+
+@pytest.mark.usefixtures("only_these_tasks")
 def test_command_prints_writes_and_counts(
     task_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +272,7 @@ def test_command_prints_writes_and_counts(
     assert sorted(tmp_path.iterdir()) == [counts, out]
 
 
+@pytest.mark.usefixtures("only_these_tasks")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
