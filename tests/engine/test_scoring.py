@@ -9,7 +9,9 @@ import torch
 
 from t2engine import LLM, SamplingParams
 from t2engine.engine import scoring
+from t2engine.engine.forward import OpsRuntime
 from t2engine.engine.scoring import Score, score_continuations
+from tests.engine.device_harness import llm_on_device
 from tests.engine.harness import load_theirs, their_logits
 from tests.model.tiny import TINY_MODELS, VOCAB_SIZE, write_tiny_model
 
@@ -61,6 +63,20 @@ def test_company_changes_no_bit(llm: LLM) -> None:
     assert together == [score_continuations(llm, [request])[0] for request in requests]
     assert together == score_continuations(llm, requests[::-1])[::-1]
     assert len({score.logprobs for score in together}) == len(requests) - 1
+
+
+def test_other_ways_through_the_layers_score_alike(
+    llm: LLM, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device's engine, on the CPU's tensors, and the operations one by one."""
+    requests = requests_that_share()
+    want = [torch.tensor(score.logprobs) for score in score_continuations(llm, requests)]
+    found = [score_continuations(llm_on_device(tiny_dir), requests)]
+    monkeypatch.setattr(llm, "runtime", OpsRuntime(llm.model))
+    found.append(score_continuations(llm, requests))
+    for scores in found:
+        for score, logprobs in zip(scores, want, strict=True):
+            assert (torch.tensor(score.logprobs) - logprobs).abs().max() <= TOLERANCE
 
 
 def test_a_text_scores_as_its_parts(llm: LLM) -> None:
