@@ -233,10 +233,8 @@ def test_chats_and_examples_are_those_of_transformers(task_dir: Path, tmp_path: 
     config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE}
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    models = (
-        T2LM(str(tmp_path), progress=False),
-        HFLM(pretrained=str(tmp_path), dtype="float32", device="cpu"),
-    )
+    theirs = HFLM(pretrained=str(tmp_path), dtype="float32", device="cpu")
+    models = (T2LM(str(tmp_path), progress=False), theirs)
     options = {"apply_chat_template": True, "num_fewshot": 2, "limit": 4}
     tasks = ("greedy_sums", "chosen_sums")
     ours, theirs = (evaluate(task_dir, model, *tasks, **options)["samples"] for model in models)
