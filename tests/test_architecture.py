@@ -21,7 +21,8 @@ LAYERS = (
     {"model", "costs"},
     {"engine", "plan"},
     {"hardware", "study", "reports"},
-    {"cli", "integrations"},
+    {"integrations"},
+    {"cli"},
 )
 LAYER_OF = {name: row for row, names in enumerate(LAYERS) for name in names}
 PLANNING = (

@@ -8,6 +8,7 @@ import typer
 
 from t2engine import __version__
 from t2engine.cli import audit, bench, calibrate, choose, demo, doctor, fit, plan, sample, study
+from t2engine.cli import eval as eval_command
 
 CLICK_ERROR: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
@@ -29,6 +30,7 @@ app.command()(calibrate.calibrate)
 app.command()(bench.bench)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
+app.command("eval")(eval_command.evaluate)
 app.add_typer(study.app, name="study")
 
 

@@ -70,13 +70,14 @@ class PrefixTree:
         self.spans = Spans(capacity)
         self.root = Segment((), (0, 0), None)
 
-    def insert(self, tokens: tuple[int, ...]) -> Segment | None:
+    def insert(self, tokens: tuple[int, ...], shareable: int | None = None) -> Segment | None:
         """A leaf for this prompt, below what it shares with others; None when there is no room.
 
         The leaf's own tokens are not computed yet; those of the segments above are, or will be by
-        a prompt inserted before.
+        a prompt inserted before. shareable: leading tokens of which nothing but keys is wanted;
+        None leaves out the last token alone.
         """
-        parent, shared = self.match(tokens)
+        parent, shared = self.match(tokens, len(tokens) - 1 if shareable is None else shareable)
         own = tokens[shared:]
         span = self.spans.allocate(len(own))
         if span is None:
@@ -87,9 +88,9 @@ class PrefixTree:
             parent.children.setdefault(leaf.key, leaf)
         return leaf
 
-    def match(self, tokens: tuple[int, ...]) -> tuple[Segment, int]:
+    def match(self, tokens: tuple[int, ...], shareable: int) -> tuple[Segment, int]:
         """The segment that ends with the last shared block of this prompt, and where that is."""
-        most = (len(tokens) - 1) // SHARING_BLOCK * SHARING_BLOCK
+        most = shareable // SHARING_BLOCK * SHARING_BLOCK
         segment, at = self.root, 0
         while at < most:
             child = segment.children.get(tokens[at : at + SHARING_BLOCK])
