@@ -5,6 +5,7 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -156,8 +157,21 @@ def evaluate(
     ] = None,
     tasks: Annotated[
         str | None,
-        typer.Option(help="Tasks by name, or .jsonl files of questions; with commas between."),
+        typer.Option(
+            help="With commas between: arithmetic, knowledge, causal, spatial; a .jsonl file of "
+            "questions; or lambada:FILE, arc-easy:FILE, sciq:FILE, openbookqa:FILE."
+        ),
     ] = None,
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own judge of answers, module:function or path.py:function, which takes "
+            "prompt, answer and completion and returns True or False."
+        ),
+    ] = None,
+    verifier_seconds: Annotated[
+        float, typer.Option(help="The most seconds of one call of it.")
+    ] = 5.0,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 256,
     samples: Annotated[int, typer.Option(min=1, help="Samples per question, at first.")] = 16,
     max_samples: Annotated[
@@ -176,10 +190,17 @@ def evaluate(
     from t2engine.reports.ladder import ladder_table, rate_line, summarise
     from t2engine.study.evaluate import evaluate_models
     from t2engine.study.evaluation.rule import StoppingRule
+    from t2engine.study.tasks.verifier import Verifier
 
     rule = StoppingRule(first=samples, most=max_samples)
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]
-    result = evaluate_models(runs, models, names, out, questions, rule, seed)
+    with contextlib.ExitStack() as stack:
+        judge = None
+        if verifier is not None:
+            judge = stack.enter_context(Verifier(verifier, verifier_seconds))
+        result = evaluate_models(runs, models, names, out, questions, rule, seed, verifier=judge)
+        if judge is not None:
+            print(f"verifier {verifier}: {judge.report()}", file=sys.stderr)
     for broken in result.failures:
         print(f"t2 study evaluate: {broken.name}: {broken.reason}", file=sys.stderr)
     by_task = {

@@ -32,8 +32,10 @@ from t2engine.study.evaluation.records import write_observations
 from t2engine.study.evaluation.rule import StoppingRule, fixed
 from t2engine.study.evaluation.source import EngineSource
 from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tasks.file_task import FileTask
 from t2engine.study.tasks.registry import task_named
 from t2engine.study.tasks.task import Question, Task
+from t2engine.study.tasks.verifier import VerifiedTask, Verifier
 
 __all__ = [
     "NUM_QUESTIONS",
@@ -105,10 +107,12 @@ def evaluate_models(
     rule: StoppingRule,
     seed: int,
     open_source: Open = EngineSource,
+    verifier: Verifier | None = None,
 ) -> Evaluation:
     """Ask the runs in a directory, or those of a models.toml, the same questions of each task.
 
-    out: a CSV file; or a directory of one for each task, where tasks or models are named.
+    out: a CSV file; or a directory of one for each task, where tasks or models are named. A file of
+    fewer than num_questions is asked whole. verifier: judges answers in place of the tasks.
     """
     if (runs is None) == (models is None):
         raise ValueError(
@@ -121,9 +125,17 @@ def evaluate_models(
     outs = {name: out / f"{name}.csv" for name in names}
     if task_names is None and models is None:
         outs = {ARITHMETIC.name: out}
-    inquiries = [
-        Inquiry(task, task.held_out_questions(num_questions, seed), rule, seed) for task in tasks
-    ]
+    inquiries = []
+    for task in tasks:
+        count = (
+            min(num_questions, len(task.questions)) if isinstance(task, FileTask) else num_questions
+        )
+        questions = task.held_out_questions(count, seed)
+        if verifier is None:
+            inquiries.append(Inquiry(task, questions, rule, seed))
+        else:
+            judged = VerifiedTask(task, verifier)
+            inquiries.append(Inquiry(judged, questions, rule, seed, verifier.source))
     if models is not None:
         return evaluate_checkpoints(read_models(models), inquiries, outs, open_source)
     assert runs is not None

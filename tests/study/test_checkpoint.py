@@ -10,8 +10,8 @@ from t2engine.metering import parameter_count
 from t2engine.model.llama import initialise
 from t2engine.study.checkpoint import atomic_directory, load_model, save_model
 from t2engine.study.ladder import Recipe, build_run, shape
-from t2engine.study.tasks.arithmetic import ARITHMETIC, SYMBOLS
-from t2engine.study.tokenizer import BOS_ID, EOS_ID, TOKEN_IDS, VOCAB_SIZE, build_tokenizer, encode
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+from t2engine.study.tokenizer import SYMBOLS, BOS_ID, EOS_ID, TOKEN_IDS, VOCAB_SIZE, build_tokenizer, encode
 
 
 def shake(model: torch.nn.Module) -> None:
@@ -111,4 +111,4 @@ def test_config_is_read_by_old_and_new_names(saved: Path):
     assert fields["tie_word_embeddings"] is True
     names = {path.name for path in saved.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} < names
-    assert build_run(1, 1, Recipe()).config.vocab_size == fields["vocab_size"]
+    assert build_run(10_000, 1, ("arithmetic",), Recipe()).config.vocab_size == fields["vocab_size"]

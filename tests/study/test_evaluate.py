@@ -24,13 +24,15 @@ from t2engine.study.evaluation.source import Ask
 from t2engine.study.ladder import Recipe, build_run
 from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.tasks.task import Question
-from t2engine.study.training import gold_losses, train_into
+from t2engine.study.runs import train_into
+from t2engine.study.training import gold_losses
 from tests.study.asking import COST, output
 
-RECIPE = Recipe(questions_per_step=4)
+RECIPE = Recipe(questions_per_step=4, questions_step=4)
+TASKS = ("arithmetic",)
 RUNS = [
-    replace(build_run(45_000, 200, RECIPE), name="b"),
-    replace(build_run(45_000, 400, RECIPE), name="a"),
+    replace(build_run(36_000, 200, TASKS, RECIPE), name="b"),
+    replace(build_run(36_000, 400, TASKS, RECIPE), name="a"),
 ]
 
 

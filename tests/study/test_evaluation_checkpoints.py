@@ -16,9 +16,6 @@ from t2engine.study.evaluation.checkpoints import (
     read_ladder,
     read_models,
 )
-from t2engine.study.evaluation.tasks import find_task
-from t2engine.study.tasks.arithmetic import ARITHMETIC
-from t2engine.study.tasks.task import Question
 
 SHIPPED = Path(study.__file__).parent / "data" / "arithmetic"
 FULL = """
@@ -134,48 +131,6 @@ def test_a_digest_changes_with_what_answers_depend_on(tmp_path: Path, name: str)
     content[-1] ^= 1
     (model / name).write_bytes(content)
     assert digest_of(model) != digest_of(SHIPPED)
-
-
-def test_tasks_are_found_by_name_or_read_from_a_file(tmp_path: Path):
-    assert find_task("arithmetic") is ARITHMETIC
-    path = tmp_path / "capitals.jsonl"
-    path.write_text(
-        '{"prompt": "France:", "answer": "Paris"}\n\n'
-        '{"prompt": "2+2*3=", "answer": "12", "completion": "4 12"}\n'
-    )
-    task = find_task(str(path))
-    assert task.name == "capitals"
-    assert task.held_out_questions(9, seed=1) == [
-        Question("France:", "Paris", "Paris"),
-        Question("2+2*3=", "4 12", "12"),
-    ]
-    assert task.held_out_questions(1, seed=2) == task.held_out_questions(9, seed=1)[:1]
-    question = task.held_out_questions(1, 0)[0]
-    assert task.is_right(question, " Paris")
-    assert not task.is_right(question, "Paris or London")
-    with pytest.raises(ValueError, match="nothing to train on"):
-        task.training_questions(0)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "expected a question a line"),
-        ('{"prompt": "x"}', "missing answer"),
-        ('{"prompt": "", "answer": "y"}', "column prompt: expected a name"),
-        ("[]", "expected a JSON object"),
-    ],
-)
-def test_a_file_of_questions_that_cannot_be_asked_is_named(tmp_path: Path, text: str, words: str):
-    path = tmp_path / "q.jsonl"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=words):
-        find_task(str(path))
-
-
-def test_an_unknown_task_is_named():
-    with pytest.raises(ValueError, match=r"one of arithmetic, or a \.jsonl file.*got 'chess'"):
-        find_task("chess")
 
 
 PYTHIA = {  # layers, hidden size, heads; a vocabulary of 50,304 (arXiv:2304.01373, table 1)

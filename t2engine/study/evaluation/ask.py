@@ -30,12 +30,13 @@ WRITE_SECONDS = 1.0  # between writes to the ledger
 
 @dataclass(frozen=True)
 class Inquiry:
-    """What is asked of every checkpoint."""
+    """What is asked of every checkpoint; judge: the user's own verifier, where there is one."""
 
     task: Task
     questions: Sequence[Question]
     rule: StoppingRule
     seed: int
+    judge: str | None = None
 
 
 class Ledger(Protocol):

@@ -136,6 +136,7 @@ def settings_of(checkpoint: Checkpoint, weights: str, inquiry: Inquiry) -> dict[
         "weights": weights,
         "task": inquiry.task.name,
         "seed": inquiry.seed,
+        "verifier": inquiry.judge,
         "samples": asdict(inquiry.rule),
         "max_tokens": inquiry.task.max_tokens,
         "dtype": checkpoint.dtype,

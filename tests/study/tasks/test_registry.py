@@ -43,8 +43,34 @@ def task(request: pytest.FixtureRequest) -> GeneratedTask:
 def test_names_find_their_tasks_and_others_list_them():
     assert [task_named(name).name for name in NAMES] == NAMES
     assert len(set(NAMES)) == len(NAMES)
-    with pytest.raises(ValueError, match="arithmetic, knowledge, causal, spatial, got 'sums'"):
+    with pytest.raises(ValueError, match=r"arithmetic, knowledge, causal, spatial, .*got 'sums'"):
         task_named("sums")
+
+
+def test_files_are_named_by_their_path_or_format_and_path(tmp_path: Path):
+    path = tmp_path / "capitals.jsonl"
+    path.write_text(
+        '{"prompt": "France:", "answer": "Paris"}\n\n'
+        '{"prompt": "2+2*3=", "answer": "12", "completion": "4 12"}\n'
+    )
+    task = task_named(str(path))
+    assert task.name == "capitals"
+    questions = task.held_out_questions(2, seed=1)
+    assert set(questions) == {
+        Question("France:", "Paris", "Paris"),
+        Question("2+2*3=", "4 12", "12"),
+    }
+    paris = next(question for question in questions if question.answer == "Paris")
+    assert task.is_right(paris, " Paris")
+    assert not task.is_right(paris, "London")
+    with pytest.raises(ValueError, match="no questions to train on"):
+        task.training_questions(0)
+    again = task_named(f"jsonl:{path}:{path}")
+    assert again.held_out_questions(2, seed=1) == questions
+    with pytest.raises(ValueError, match="no questions to train on"):
+        again.training_questions(0)  # all are held out
+    with pytest.raises(ValueError, match="expected a file of questions, found none"):
+        task_named(f"sciq:{tmp_path / 'none.json'}")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 3])
