@@ -1,0 +1,97 @@
+// The answer in words and in a table.
+
+function subjectOf(document) {
+  const { law, held_out_errors: errors, costs_are: costs } = document;
+  const seen = law.fit ? `, fitted to ${law.fit.num_checkpoints} trained models` : "";
+  const tested = Object.entries(errors).map(([name, x]) => `${name} ${x.toFixed(3)}`).join(", ");
+  return `Law of success: ${law.law}${seen}${tested ? `; error of pass@k on models held out: ` +
+    tested : ""}. Costs: ${costs}.`;
+}
+
+function headlineOf({ plan, settings, document }) {
+  const { t2 } = plan, rounded = show.count(t2.k);
+  const draw = t2.k < 1.005 ? "draw <b>1</b> sample for each question"
+    : `draw <b>${rounded}</b> samples for each question`;
+  const one = `Train <b>${show.count(t2.N)}</b> parameters on <b>${show.count(t2.D)}</b> tokens ` +
+    `and ${draw}: for a predicted <b>${show.pass(t2.pass_at_k)}</b> of questions at least one ` +
+    "sample is right.";
+  return `<p class="lead">${one.replaceAll(" %", " %")}</p><p class="lead">` +
+    `${savingOf({ plan, settings, document })}</p>`;
+}
+
+function savingOf({ plan, settings, document }) {
+  const { unit } = document, ratio = plan.budget_ratio;
+  if (ratio === null) {
+    return "Training the compute-optimal way does not get there at a million times the budget: " +
+      "no saving can be stated.";
+  }
+  if (ratio <= 1 + 1e-6) {
+    return "Training the compute-optimal way is as good at this budget: there is nothing to save.";
+  }
+  const spent = settings.budget || settings.train_budget, more = (ratio - 1) * spent;
+  const money = show.money(moneyOf(more, unit, settings));
+  const amount = unit === "usd" ? money : `${show.amount(more, unit)} (${money})`;
+  const what = settings.budget ? "more" : "more to train, and as many times more to answer";
+  return `Training the compute-optimal way would take <b>${show.count(ratio)} times</b> the ` +
+    `budget for the same, ${amount} ${what}: the plan saves ` +
+    `<b>${show.percent(plan.saving)}</b>.`.replaceAll(" %", " %");
+}
+
+function tilesOf({ plan, settings, document, bands }) {
+  const { t2 } = plan, { unit } = document;
+  const spent = settings.budget || settings.train_budget;
+  const saved = plan.budget_ratio === null ? null : (plan.budget_ratio - 1) * spent;
+  const band = bands ? `, ${rangeOf(bands.passBand(t2), show.pass)} as other models go` : "";
+  const tiles = [
+    [show.count(t2.N), "parameters N"], [show.count(t2.D), "training tokens D"],
+    [show.count(t2.k), "samples per question k"],
+    [show.pass(t2.pass_at_k), `predicted pass@k${band}`],
+    [plan.saving === null ? "unknown" : show.percent(plan.saving), "saved of what " +
+      "compute-optimal training needs" +
+      (saved === null ? "" : `: ${show.money(moneyOf(saved, unit, settings))}`)],
+  ];
+  return tiles.map(([number, text]) => `<div><b>${number}</b><span>${text}</span></div>`).join("");
+}
+
+const rangeOf = ([low, high], format) => `${format(low)} to ${format(high)}`;
+
+// moved: {N, D, k, tokens_per_parameter} of the refitted laws' plans, or null while they are not known.
+function tableOf({ plan, settings, document, bands, moved }) {
+  const { unit } = document, split = settings.budget === undefined;
+  const waiting = bands ? "…" : "not drawn";
+  const band = (name, format) => (moved ? rangeOf(moved[name], format) : waiting);
+  const pass = (x) => (bands ? rangeOf(bands.passBand(x), show.pass) : waiting);
+  const cost = (name) => (x) => {
+    const share = split ? "" : ` (${Math.round(100 * x[name] / x.total_cost)} %)`;
+    return `${show.amount(x[name], unit)}${share}`;
+  };
+  const money = (name) => (x) => show.money(moneyOf(x[name], unit, settings));
+  const counted = (name) => [(x) => show.count(x[name]), band(name, show.count)];
+  const rows = [
+    ["parameters N", ...counted("N")],
+    ["training tokens D", ...counted("D")],
+    ["tokens per parameter D/N", ...counted("tokens_per_parameter")],
+    ["samples per question k", ...counted("k")],
+    ["predicted pass@k", (x) => show.pass(x.pass_at_k), pass(plan.t2)],
+    ["training cost", cost("train_cost"), ""],
+    [split ? "cost of one question" : "cost of all answers", cost("inference_cost"), ""],
+    ...(split ? [] : [["total", (x) => show.amount(x.total_cost, unit), ""]]),
+    ...(unit === "usd" ? [] : split
+      ? [["training in money", money("train_cost"), ""],
+        ["one question in money", money("inference_cost"), ""]]
+      : [["total in money", money("total_cost"), ""]]),
+  ];
+  const level = bands ? `${Math.round(100 * bands.level)} % band` : "band";
+  const head = `<tr><th></th><th class="n">T²</th><th class="n">its ${level}</th>` +
+    '<th class="n">compute-optimal</th></tr>';
+  return `<table>${head}${rows.map(([name, value, range]) => `<tr><td>${name}</td>` +
+    `<td class="n main">${value(plan.t2)}</td><td class="n">${range}</td>` +
+    `<td class="n">${value(plan.compute_optimal)}</td></tr>`).join("")}</table>`;
+}
+
+function warningsOf({ plan, document }) {
+  const capital = (text) => escapeText(text[0].toUpperCase() + text.slice(1));
+  const said = [...document.notes, ...plan.warnings, ...plan.t2.warnings].map(capital);
+  const other = plan.compute_optimal.warnings.map((x) => `Compute-optimal: ${escapeText(x)}`);
+  return said.concat(other).map((x) => `<li>${x}</li>`).join("");
+}
