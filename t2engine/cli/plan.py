@@ -14,11 +14,9 @@ import typer
 from t2engine.cli import cost_options
 
 if TYPE_CHECKING:  # commands import what they need when they run, so that --help is quick
-    from t2engine.costs.formula import CostModel
+    from t2engine.laws.draws import Resamples
     from t2engine.laws.selection import LawChoice
     from t2engine.laws.splits import Ladder
-    from t2engine.plan.bands import PlanBands
-    from t2engine.plan.optimizer import PlanReport
 
 LAWS = "counts, approach1, approach2, or best: whichever predicts unseen checkpoints better"
 
@@ -103,6 +101,10 @@ def plan(
     max_memory: Annotated[
         float | None, typer.Option(help="The most bytes to serve in; needs --profile.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page that plans anew as its sliders move, one file."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -113,12 +115,15 @@ def plan(
     of that machine, in dollars or in joules.
     """
     from t2engine.costs.options import CostOptions, cost_model
+    from t2engine.plan.bands import plan_bands
     from t2engine.plan.dual import plan_target
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
     from t2engine.reports.plan_table import plan_document, plan_table
 
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise ValueError(f"--html must be a file in a directory that exists, got {html}")
     spend = spend_for(budget, train_budget, inference_budget, target)
     options = CostOptions(
         profile=profile,
@@ -149,7 +154,13 @@ def plan(
     else:
         report = plan_budget(choice.law, spend, demand, costs, limits)
     is_plain = target is None and limits == Limits()
-    spread = _bands(report, choice, ladder, bands, costs) if _may_draw(bands, is_plain) else None
+    draws = _draws(choice, ladder, bands) if _may_draw(bands, is_plain) or html else None
+    spread = plan_bands(report, draws, costs) if draws and is_plain else None
+    if html is not None:
+        from t2engine.reports.planner_document import PlannerInputs
+        from t2engine.reports.planner_page import write_planner_page
+
+        write_planner_page(report, PlannerInputs(choice, costs, limits, ladder, draws), html)
     if as_json:
         print(json.dumps(plan_document(report, choice, spread)))
         return
@@ -186,18 +197,10 @@ def _may_draw(wanted: bool | None, is_plain: bool) -> bool:
     return is_plain
 
 
-def _bands(
-    report: PlanReport,
-    choice: LawChoice,
-    ladder: Ladder | None,
-    wanted: bool | None,
-    costs: CostModel,
-) -> PlanBands | None:
+def _draws(choice: LawChoice, ladder: Ladder | None, wanted: bool | None) -> Resamples | None:
     from t2engine.laws.draws import draw_laws, is_quick, resample
-    from t2engine.plan.bands import plan_bands
 
     law = choice.law
     if not (is_quick(law, ladder) if wanted is None else wanted):
         return None
-    draws = draw_laws(law) if ladder is None else resample(ladder, law)
-    return plan_bands(report, draws, costs)
+    return draw_laws(law) if ladder is None else resample(ladder, law)

@@ -58,7 +58,10 @@ def planner_document(report: PlanReport, inputs: PlannerInputs) -> dict[str, Any
         "target": report.target,
         "demand": asdict(report.demand),
         "limits": asdict(inputs.limits),
-        "spreads": [_spread_words(report.t2, "T²"), _spread_words(report.compute_optimal, "it")],
+        "spreads": [
+            *_spread_words(report.t2, "of T²"),
+            *_spread_words(report.compute_optimal, "of the compute-optimal plan"),
+        ],
         "checkpoints": None if ladder is None else _checkpoints(ladder),
         "bands": None if inputs.resamples is None else bands_document(inputs.resamples),
     }
@@ -115,11 +118,13 @@ def _checkpoints(ladder: Ladder) -> list[list[float]]:
     return np.stack([evidence.N, evidence.D], axis=1).astype(float).tolist()
 
 
-def _spread_words(plan: Plan, name: str) -> str:
+def _spread_words(plan: Plan, whose: str) -> list[str]:
+    """How far off measured prices may be, and where they rest on no measurement."""
     if plan.spread is None:
-        return ""
+        return []
     train, serve = (
         " to ".join(show_amount(end, plan.unit) for end in ends)
         for ends in (plan.spread.train, plan.spread.serve)
     )
-    return f"{name}: training {train}, serving {serve}"
+    costs = f"Nine times in ten training {whose} costs {train}, and all its answers {serve}."
+    return [costs, *(f"{note[0].upper()}{note[1:]}." for note in plan.spread.notes)]

@@ -27,11 +27,13 @@ function controlHtml(control) {
     `<small id="${name}-hint">${said}</small></div>`;
 }
 
-function controlsHtml(controls) {
+// `wide`: there is room to show every group open.
+function controlsHtml(controls, wide) {
   return Object.entries(groupNames).map(([group, title]) => {
     const inside = controls.filter((c) => c.group === group);
-    return inside.length ? `<fieldset><legend>${title}</legend>` +
-      `${inside.map(controlHtml).join("")}</fieldset>` : "";
+    const open = wide || group === "budget" || group === "demand" ? " open" : "";
+    return inside.length ? `<details${open}><summary>${title}</summary>` +
+      `${inside.map(controlHtml).join("")}</details>` : "";
   }).join("");
 }
 
@@ -57,8 +59,8 @@ function showSettings(root, controls, settings) {
     const field = root.querySelector(`#${control.name}-value`);
     const position = toSlider(control, value);
     if (fromSlider(control, Number(slider.value)) !== value) slider.value = position;
-    slider.setAttribute("aria-valuetext", show.field(value));
-    field.value = show.field(value);
+    slider.setAttribute("aria-valuetext", show.field(value, control.isPower));
+    field.value = show.field(value, control.isPower);
     field.classList.remove("bad");
   }
 }

@@ -2,7 +2,7 @@
 // at every width, so that letters keep their size.
 
 const FONT = 12, LETTER = 6.6; // of labels: their height and about the width of a letter
-const MARGIN = { top: 12, right: 14, bottom: 44, left: 62 };
+const MARGIN = { top: 28, right: 14, bottom: 44, left: 66 };
 
 const escapeText = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const fixed = (x) => x.toFixed(1);
@@ -83,8 +83,7 @@ function picture({ id, label, width, height, x, y, xTicks, yTicks, xLabel, yLabe
     text.push(words(x.from - 7, y(at) + 4, tick, "tick", "end"));
   }
   text.push(words((x.from + x.to) / 2, height - 6, xLabel, "axis", "middle"));
-  text.push(`<text class="axis" transform="translate(12 ${fixed((y.from + y.to) / 2)}) ` +
-    `rotate(-90)" text-anchor="middle">${escapeText(yLabel)}</text>`);
+  text.push(words(4, 14, yLabel, "axis"));
   const box = `x="${x.from}" y="${y.to}" width="${fixed(x.to - x.from)}" ` +
     `height="${fixed(y.from - y.to)}"`;
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(label)}">` +

@@ -1,21 +1,27 @@
 // The iso-cost picture: over N and D / N, the best pass@k that the budget leaves room for.
 
-const MAP_COLUMNS = 72, MAP_ROWS = 54;
+const MAP_COLUMNS = 88, MAP_ROWS = 66;
 const MAP_LEVELS = [1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995,
   0.999, 0.9995, 0.9999, 0.99999, 0.999999];
 const TRAINING_SHARES = [1, 0.5, 0.1, 0.01];
 
-// The k that is left for a model of N and D, and its pass@k; null where none is.
+// The k that a model of N and D leaves room for, at least 1, and its merit.
 function leftFor(problem, N, D) {
-  const { limits, budget, split, law } = problem, at = problem.cost.at(N), train = at.train(D);
-  if (!(D >= 1) || D > limits.mostTokens * (1 + BINDS)) return null;
-  if (N < limits.low * (1 - BINDS) || N > limits.high * (1 + BINDS)) return null;
-  if (split && train > budget.train * (1 + BINDS)) return null;
-  const room = split ? budget.inference : budget.total - train;
-  const k = Math.min(at.samplesFor(room), limits.mostSamples(at));
-  if (!(k >= 1)) return null;
-  if (limits.max_memory_bytes && at.memory(k) > limits.max_memory_bytes) return null;
-  return { k, merit: law.merit(N, D, k) };
+  const { limits, budget, split, law } = problem, at = problem.cost.at(N);
+  const room = split ? budget.inference : Math.max(budget.total - at.train(D), 0);
+  const k = Math.max(Math.min(at.samplesFor(room), limits.mostSamples(at)), 1);
+  return { k, merit: law.merit(N, Math.max(D, 1), k) };
+}
+
+// The most tokens that a model of N can be trained on within the budget and the limits; 0 where
+// it cannot be had at all.
+function mostTokensAt(problem, N) {
+  const { limits, budget, split } = problem, at = problem.cost.at(N);
+  if (N < limits.low * (1 - BINDS) || N > limits.high * (1 + BINDS)) return 0;
+  if (limits.max_memory_bytes && at.memory(1) > limits.max_memory_bytes) return 0;
+  if (limits.mostSamples(at) < 1 || (split && at.samplesFor(budget.inference) < 1)) return 0;
+  const train = split ? budget.train : budget.total - at.serve(1);
+  return train > 0 ? Math.min(at.tokensFor(train), limits.mostTokens) : 0;
 }
 
 // ln of the odds of a merit, finite where pass@k has rounded to 1 or to 0.
@@ -39,14 +45,21 @@ function mapFigure(view, width) {
   const data = dataOf(document.checkpoints, problem.law.fit), hull = hullOf(data);
   const [x, y] = [0, 1].map((axis) => {
     const values = [places.t2, places.chinchilla, ...data].map((place) => place[axis]);
-    const low = Math.min(...values) - 0.6, high = Math.max(...values) + 0.6;
+    const low = Math.min(...values) - 0.6, high = Math.max(...values) + 0.9;
     return [box.x, box.y][axis](Math.floor(low * 4) / 4, Math.ceil(high * 4) / 4);
   });
   const field = fieldOf(problem, x, y);
-  const taken = [places.t2, places.chinchilla].map(([a, b]) => [x(a), y(b)]);
+  const edge = spaced(x.low, x.high, 4 * MAP_COLUMNS).map((size) => {
+    const D = mostTokensAt(problem, 10 ** size);
+    return [x(size), D > 0 ? clamp(y(Math.log10(D) - size), y.to, y.from) : y.from];
+  });
+  const taken = [places.t2, places.chinchilla, ...data].map(([a, b]) => [x(a), y(b)]);
+  const costs = costLines(problem, x, y, taken);
+  taken.push(...refits.map(placeIn).map(([a, b]) => [x(a), y(b)]));
+  const [lines, labels] = levelLines(problem.law, field, x, y, plan, taken);
   const inside = [
-    ...shades(field.odds, x, y), ...costLines(problem, x, y, taken),
-    ...levelLines(problem.law, field, x, y, plan, taken),
+    ...shades(field, x, y), ...lines,
+    area([[x.from, y.to], ...edge, [x.to, y.to]], "never"), ...costs, ...labels,
     hull.length > 2 ? area(hull.map(([a, b]) => [x(a), y(b)]), "hull") : "",
     ...(document.checkpoints ? data.map(([a, b]) =>
       `<circle class="checkpoint" cx="${fixed(x(a))}" cy="${fixed(y(b))}" r="2.6"/>`) : []),
@@ -64,45 +77,48 @@ function mapFigure(view, width) {
   return { svg, x, y };
 }
 
-// pass@k as log-odds [rows][columns] at the corners of the grid, nan where nothing can be bought.
+// pass@k as log-odds [rows][columns] at the corners of the grid, also where D is more than can be
+// bought, which the picture covers.
 function fieldOf(problem, x, y) {
   const across = spaced(x.low, x.high, MAP_COLUMNS), up = spaced(y.low, y.high, MAP_ROWS);
   const odds = up.map((ratio) => across.map((size) => {
-    const N = 10 ** size, found = leftFor(problem, N, N * 10 ** ratio);
-    return found ? oddsOf(problem.law, found.merit) : NaN;
+    const N = 10 ** size;
+    return oddsOf(problem.law, leftFor(problem, N, N * 10 ** ratio).merit);
   }));
-  return { odds, across, up };
+  const most = across.map((size) => Math.log10(mostTokensAt(problem, 10 ** size)) - size);
+  return { odds, across, up, most, levels: levelsIn(odds, up, most) };
 }
 
-function levelsIn(odds) {
-  const values = odds.flat().filter(Number.isFinite);
+// Those that lie in the part that can be bought.
+function levelsIn(odds, up, most) {
+  const values = odds.flatMap((row, r) => row.filter((_, c) => up[r] <= most[c]));
   const low = Math.min(...values), high = Math.max(...values);
   const within = MAP_LEVELS.filter((p) => low < logOdds(p) && logOdds(p) < high);
-  return within.slice(-9);
+  return within.slice(-8);
 }
 
-// Runs of equal colour, row by row.
-function shades(odds, x, y) {
-  const levels = levelsIn(odds).map(logOdds), rects = [];
-  const wide = (x.to - x.from) / (MAP_COLUMNS - 1), tall = (y.from - y.to) / (MAP_ROWS - 1);
-  odds.forEach((values, row) => {
-    const steps = values.map((v) => (Number.isFinite(v) ? levels.filter((l) => l <= v).length : -1));
-    for (let from = 0, to; from < steps.length; from = to) {
-      for (to = from + 1; to < steps.length && steps[to] === steps[from];) to++;
-      const share = (1 + Math.max(steps[from], 0)) / (levels.length + 1);
-      const kind = steps[from] < 0 ? `class="never"`
-        : `class="shade" fill-opacity="${(0.05 + 0.5 * share ** 1.5).toFixed(3)}"`;
-      rects.push(`<rect ${kind} x="${fixed(x.from + (from - 0.5) * wide)}" ` +
-        `y="${fixed(y.from - (row + 0.5) * tall)}" width="${fixed((to - from) * wide)}" ` +
-        `height="${fixed(tall)}" shape-rendering="crispEdges"/>`);
-    }
+// From columns and rows of the field's grid to pixels.
+function onGrid({ across, up }, x, y) {
+  return ([c, r]) => [x(across[0] + c * (across[1] - across[0])), y(up[0] + r * (up[1] - up[0]))];
+}
+
+const pathOf = (points) => points.map(([px, py]) => `${fixed(px)} ${fixed(py)}`).join("L");
+
+// Opaque, from the lowest level to the highest.
+function shades({ odds, levels, ...grid }, x, y) {
+  const pixel = onGrid(grid, x, y);
+  return [-Infinity, ...levels.map(logOdds)].map((level, i) => {
+    const share = (i + 1) / (levels.length + 1), strength = fixed(5 + 50 * share ** 1.5);
+    const path = above(odds, level).map((polygon) => `M${pathOf(polygon.map(pixel))}Z`).join("");
+    return `<path style="fill:color-mix(in srgb, var(--shade) ${strength}%, var(--card))" ` +
+      `d="${path}"/>`;
   });
-  return rects;
 }
 
 // Where training takes a share of the budget: straight for the formula, bent for a machine.
 function costLines(problem, x, y, taken) {
   const budget = problem.split ? problem.budget.train : problem.budget.total;
+  const labelled = [];
   return TRAINING_SHARES.map((share) => {
     const points = spaced(x.low, x.high, 60).map((size) => {
       const N = 10 ** size, D = problem.cost.at(N).tokensFor(share * budget);
@@ -112,28 +128,30 @@ function costLines(problem, x, y, taken) {
     const text = `${100 * share} %`, last = seen[seen.length - 1];
     if (!last) return line(points, "cost");
     const at = [Math.min(last[0], x.to - 22), last[1]];
+    if (labelled.some(([px, py]) => Math.abs(px - at[0]) < 40 && Math.abs(py - at[1]) < 14)) {
+      return line(points, "cost");
+    }
+    labelled.push(at);
     taken.push(at);
     return line(points, "cost") + words(at[0], at[1], text, "cost-label", "middle");
   });
 }
 
-function levelLines(law, { odds, across, up }, x, y, plan, taken) {
-  const pixel = ([c, r]) => [x(across[0] + c * (across[1] - across[0])),
-    y(up[0] + r * (up[1] - up[0]))];
-  const path = (segments) => segments.map(([p, q]) => {
-    const [[px, py], [qx, qy]] = [pixel(p), pixel(q)];
-    return `M${fixed(px)} ${fixed(py)}L${fixed(qx)} ${fixed(qy)}`;
-  }).join("");
+function levelLines(law, field, x, y, plan, taken) {
+  const { odds, up, most } = field, labels = [], pixel = onGrid(field, x, y);
+  const path = (segments) => segments.map((ends) => `M${pathOf(ends.map(pixel))}`).join("");
   const { N, D, k } = plan.compute_optimal;
   const equal = contour(odds, oddsOf(law, law.merit(N, Math.max(D, 1), k)));
   const lines = [`<path class="equal" d="${path(equal)}"/>`];
-  for (const level of levelsIn(odds)) {
+  const bought = ([c, r]) => up[Math.min(Math.ceil(r) + 1, MAP_ROWS - 1)] < most[Math.round(c)];
+  for (const level of field.levels) {
     const segments = contour(odds, logOdds(level)), text = passLabel(level);
     lines.unshift(`<path class="level" d="${path(segments)}"/>`);
-    const at = roomiest(segments.map(([p]) => pixel(p)), taken, { x, y }, text.length * LETTER / 2);
+    const at = roomiest(segments.map(([p]) => p).filter(bought).map(pixel), taken, { x, y },
+      text.length * LETTER / 2 + 8);
     if (!at) continue;
     taken.push(at);
-    lines.push(words(at[0], at[1] + 4, text, "level-label", "middle"));
+    labels.push(words(at[0], at[1] + 4, text, "level-label", "middle"));
   }
-  return lines;
+  return [lines, labels];
 }

@@ -41,16 +41,17 @@ const show = {
   percent(share) {
     const percent = 100 * share, short = 100 - percent;
     if (percent >= 99 && short > 1e-9) {
-      return `${percent.toFixed(Math.min(1 - Math.floor(Math.log10(short)), 10))} %`;
+      return `${percent.toFixed(clamp(-Math.floor(Math.log10(short)), 2, 9))} %`;
     }
     if (percent > 0 && percent < 0.1) return `${round3(percent)} %`;
     return `${Math.abs(percent) < 9.95 ? percent.toFixed(1) : Math.round(percent)} %`;
   },
 
-  // pass@k to the digits of the command's table
+  // 24.31 %, 99.92 %
   pass(p) {
-    return 1 - p < 1e-12 ? "> 99.9999999999 %"
-      : p > 0.99 ? show.percent(p) : `${Number((100 * p).toPrecision(4))} %`;
+    if (1 - p < 1e-6) return "over 99.9999 %";
+    if (p > 0.99) return show.percent(p);
+    return p > 0 && p < 1e-6 ? `${power(100 * p)} %` : `${Number((100 * p).toPrecision(4))} %`;
   },
 
   seconds(x) {
@@ -84,11 +85,11 @@ const show = {
   },
 
   // What an input holds: short, and read back as the same number to four digits
-  field(x) {
+  field(x, isPower) {
     if (x === null) return "none";
     if (x === 0) return "0";
     const four = Number(x.toPrecision(4));
-    if (four >= 1e15 || four < 1e-3) return four.toExponential().replace("e+", "e");
+    if (four >= (isPower ? 1e5 : 1e15) || four < 1e-3) return four.toExponential().replace("e+", "e");
     const scale = LETTERS.find(([size]) => four >= size);
     return scale ? `${Number((four / scale[0]).toPrecision(4))}${scale[1]}` : grouped(four);
   },

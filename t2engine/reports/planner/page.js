@@ -52,11 +52,10 @@ function startPage(root, document, window) {
   function showAnswer() {
     find("headline").innerHTML = headlineOf(view);
     find("tiles").innerHTML = tilesOf(view);
+    find("bar").innerHTML = barOf(view);
     find("table").innerHTML = tableOf(view);
     find("warnings").innerHTML = warningsOf(view);
-    find("spreads").textContent = settings && addressOf(settings, controls) === "" &&
-      document.spreads[0] ? `At this setting the measured costs lie, nine times in ten, within: ` +
-      `${document.spreads.join("; ")}.` : "";
+    find("spreads").textContent = spreadWords(document, addressOf(settings, controls) === "");
     drawAll();
   }
 
@@ -149,7 +148,7 @@ function startPage(root, document, window) {
     window.history.replaceState(null, "", `#${address}`);
   }
 
-  find("controls").innerHTML = controlsHtml(controls);
+  find("controls").innerHTML = controlsHtml(controls, window.innerWidth >= 980);
   find("subject").textContent = subjectOf(document);
   find("held").innerHTML = heldWords(document);
   listen(root, controls, {
@@ -180,7 +179,7 @@ function readMap(event, view, find) {
   const top = find("map").getBoundingClientRect().top, stretch = (x.to + MARGIN.right) / width;
   const N = 10 ** x.invert((event.clientX - left) * stretch);
   const D = N * 10 ** y.invert((event.clientY - top) * stretch);
-  const found = leftFor(view.problem, N, D);
+  const found = D >= 1 && D <= mostTokensAt(view.problem, N) && leftFor(view.problem, N, D);
   find("under").textContent = `N ${show.count(N)}, D ${show.count(D)}, D/N ${show.count(D / N)}: ` +
     (found ? `k ${show.count(found.k)}, pass@k ${show.pass(view.problem.law.passOf(found.merit))}`
       : "not within the budget and the limits");

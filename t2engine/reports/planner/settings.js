@@ -14,12 +14,13 @@ function controlsOf(document) {
     "--prompt-tokens for others";
   const few = measured && demand.questions < costs.proportional_from && "the machine is not full " +
     "with so few: run t2 plan with --questions for others";
+  const isPower = unit === "flops"; // written as 1e15 and not as 1,000T
   const price = (name, label, hint, value) => ({ name, group: "price", label, hint, value,
-    low: value / 1e3, high: value * 1e3, assumed: true });
+    low: value / 1e3, high: value * 1e3, assumed: true, isPower });
   const limit = (name, label, hint, value, low, high) => ({ name, group: "limits", label, hint,
     low: Math.min(low, value || low), high: Math.max(high, value || high), none: true, value });
   const money = (name, label, hint, value) => ({ name, group: "budget", label, hint, value,
-    low: value / 1e3, high: value * 1e3 });
+    low: value / 1e3, high: value * 1e3, isPower });
   return [
     ...(split ? [
       money("train_budget", `Budget to train, ${unitName}`, "for the model, once", budget.train),

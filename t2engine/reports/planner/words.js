@@ -15,9 +15,11 @@ function headlineOf({ plan, settings, document }) {
   const one = `Train <b>${show.count(t2.N)}</b> parameters on <b>${show.count(t2.D)}</b> tokens ` +
     `and ${draw}: for a predicted <b>${show.pass(t2.pass_at_k)}</b> of questions at least one ` +
     "sample is right.";
-  return `<p class="lead">${one.replaceAll(" %", " %")}</p><p class="lead">` +
+  return `<p class="lead">${one.replaceAll(" %", "\u00a0%")}</p><p class="lead">` +
     `${savingOf({ plan, settings, document })}</p>`;
 }
+
+const savedShare = ({ saving }) => `${(100 * saving).toFixed(1)} %`;
 
 function savingOf({ plan, settings, document }) {
   const { unit } = document, ratio = plan.budget_ratio;
@@ -29,26 +31,41 @@ function savingOf({ plan, settings, document }) {
     return "Training the compute-optimal way is as good at this budget: there is nothing to save.";
   }
   const spent = settings.budget || settings.train_budget, more = (ratio - 1) * spent;
-  const money = show.money(moneyOf(more, unit, settings));
+  const money = moneyWords(more, { settings, document });
   const amount = unit === "usd" ? money : `${show.amount(more, unit)} (${money})`;
   const what = settings.budget ? "more" : "more to train, and as many times more to answer";
   return `Training the compute-optimal way would take <b>${show.count(ratio)} times</b> the ` +
     `budget for the same, ${amount} ${what}: the plan saves ` +
-    `<b>${show.percent(plan.saving)}</b>.`.replaceAll(" %", " %");
+    `<b>${savedShare(plan)}</b>.`.replaceAll(" %", "\u00a0%");
+}
+
+// "0.42 USD", and whether its price is only an assumption.
+function moneyWords(cost, { settings, document }) {
+  const assumed = controlsOf(document).some(({ name, assumed: is, value }) =>
+    is && settings[name] === value);
+  return `${show.money(moneyOf(cost, document.unit, settings))}${assumed ? ", at an assumed price"
+    : ""}`;
+}
+
+// The answer in a line, for the foot of a small screen.
+function barOf({ plan: { t2 } }) {
+  const parts = [["N", show.count(t2.N)], ["D", show.count(t2.D)], ["k", show.count(t2.k)],
+    ["pass@k", show.pass(t2.pass_at_k)]];
+  return parts.map(([name, value]) => `<span>${name} <b>${value}</b></span>`).join("");
 }
 
 function tilesOf({ plan, settings, document, bands }) {
-  const { t2 } = plan, { unit } = document;
+  const { t2 } = plan;
   const spent = settings.budget || settings.train_budget;
   const saved = plan.budget_ratio === null ? null : (plan.budget_ratio - 1) * spent;
-  const band = bands ? `, ${rangeOf(bands.passBand(t2), show.pass)} as other models go` : "";
+  const band = bands ? `; a newly trained model may come out at ${rangeOf(bands.passBand(t2), show.pass)}` : "";
   const tiles = [
     [show.count(t2.N), "parameters N"], [show.count(t2.D), "training tokens D"],
     [show.count(t2.k), "samples per question k"],
     [show.pass(t2.pass_at_k), `predicted pass@k${band}`],
-    [plan.saving === null ? "unknown" : show.percent(plan.saving), "saved of what " +
+    [plan.saving === null ? "unknown" : savedShare(plan), "saved of what " +
       "compute-optimal training needs" +
-      (saved === null ? "" : `: ${show.money(moneyOf(saved, unit, settings))}`)],
+      (saved === null ? "" : `: ${moneyWords(saved, { settings, document })}`)],
   ];
   return tiles.map(([number, text]) => `<div><b>${number}</b><span>${text}</span></div>`).join("");
 }
@@ -82,15 +99,24 @@ function tableOf({ plan, settings, document, bands, moved }) {
       : [["total in money", money("total_cost"), ""]]),
   ];
   const level = bands ? `${Math.round(100 * bands.level)} % band` : "band";
-  const head = `<tr><th></th><th class="n">T²</th><th class="n">its ${level}</th>` +
-    '<th class="n">compute-optimal</th></tr>';
+  const head = '<tr><th></th><th class="n">T²</th><th class="n">compute-optimal</th>' +
+    `<th class="n">T², ${level}</th></tr>`;
   return `<table>${head}${rows.map(([name, value, range]) => `<tr><td>${name}</td>` +
-    `<td class="n main">${value(plan.t2)}</td><td class="n">${range}</td>` +
-    `<td class="n">${value(plan.compute_optimal)}</td></tr>`).join("")}</table>`;
+    `<td class="n main">${value(plan.t2)}</td><td class="n">${value(plan.compute_optimal)}</td>` +
+    `<td class="n">${range}</td></tr>`).join("")}</table>`;
+}
+
+// How far off measured prices may be is known where the page began; `t2 plan` says it elsewhere.
+function spreadWords({ spreads }, isStart) {
+  if (!spreads.length) return "";
+  if (!isStart) return "How far off these measured prices may be, the command below says.";
+  return spreads.join(" ");
 }
 
 function warningsOf({ plan, document }) {
-  const capital = (text) => escapeText(text[0].toUpperCase() + text.slice(1));
+  // but for the symbols N, D and k
+  const capital = (text) => escapeText(/^\w+ =/.test(text) ? text
+    : text[0].toUpperCase() + text.slice(1));
   const said = [...document.notes, ...plan.warnings, ...plan.t2.warnings].map(capital);
   const other = plan.compute_optimal.warnings.map((x) => `Compute-optimal: ${escapeText(x)}`);
   return said.concat(other).map((x) => `<li>${x}</li>`).join("");
