@@ -18,7 +18,7 @@ from t2engine.reports.planner_document import PlannerInputs, planner_document
 
 SCRIPTS = (
     *("laws", "costs", "numbers", "problem", "search", "closed", "baseline", "plan", "bands"),
-    *("draw", "contours", "map", "curves", "settings", "controls", "words", "page"),
+    *("draw", "contours", "map", "curves", "settings", "controls", "words", "slow", "page"),
 )
 
 

@@ -59,9 +59,7 @@ function hullOf(points) {
   const half = (ordered) => {
     const chain = [];
     for (const point of ordered) {
-      while (chain.length > 1 && turns(chain[chain.length - 2], chain[chain.length - 1], point) <= 0) {
-        chain.pop();
-      }
+      while (chain.length > 1 && turns(...chain.slice(-2), point) <= 0) chain.pop();
       chain.push(point);
     }
     return chain.slice(0, -1);

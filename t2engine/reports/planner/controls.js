@@ -19,11 +19,12 @@ function fromSlider({ low, high, none, zero }, position) {
 function controlHtml(control) {
   const { name, label, hint, none, zero, why } = control;
   const held = why ? " disabled" : "", said = why || (none ? `${hint}; far right: no limit` : hint);
+  const low = zero ? -20 : 0, high = none ? SLIDER_STEPS + 20 : SLIDER_STEPS;
   return `<div class="control${why ? " held" : ""}"><label for="${name}">${label}</label>` +
     `<input class="value" id="${name}-value" type="text" inputmode="text" autocomplete="off" ` +
     `spellcheck="false" aria-label="${label}, typed"${held}>` +
-    `<input class="slide" id="${name}" type="range" min="${zero ? -20 : 0}" ` +
-    `max="${none ? SLIDER_STEPS + 20 : SLIDER_STEPS}" step="1" aria-describedby="${name}-hint"${held}>` +
+    `<input class="slide" id="${name}" type="range" min="${low}" max="${high}" ` +
+    `step="1" aria-describedby="${name}-hint"${held}>` +
     `<small id="${name}-hint">${said}</small></div>`;
 }
 

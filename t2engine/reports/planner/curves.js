@@ -9,25 +9,32 @@ function passRange(values) {
   return [middle - half, middle + half];
 }
 
-// frontier: [{factor, t2, chinchilla, band}] over multiples of the budget that are bought.
+// The axes hold every point of the frontier and the plan itself.
+function frontierAxes({ frontier: { points }, plan }, budget, box) {
+  const at = [budget, ...points.map((point) => point.budget)].map(Math.log10);
+  const [low, high] = [Math.min(...at), Math.max(...at)];
+  const heights = points.flatMap(({ t2, chinchilla }) => [t2, chinchilla]);
+  return {
+    x: high > low ? box.x(low, high) : box.x(low - 1, high + 1),
+    y: box.y(...passRange([...heights, plan.t2.pass_at_k].map(bounded))),
+  };
+}
+
+// frontier: {points: [{budget, t2, chinchilla, band}], stale}
 function frontierFigure(view, width) {
-  const { frontier, plan, document, settings } = view;
-  const budget = settings.budget || settings.train_budget;
-  const box = boxOf(width, 0.62);
-  const at = frontier.points.map((point) => Math.log10(point.budget));
-  const ends = at.length > 1 ? [at[0], at[at.length - 1]] : [Math.log10(budget) - 1, Math.log10(budget) + 1];
-  const x = box.x(Math.min(ends[0], Math.log10(budget)), Math.max(ends[1], Math.log10(budget)));
-  const heights = frontier.points.flatMap(({ t2, chinchilla }) => [bounded(t2), bounded(chinchilla)]);
-  const y = box.y(...passRange([...heights, bounded(plan.t2.pass_at_k)]));
-  const over = (pick) => frontier.points.map((point, i) => [x(at[i]), y(bounded(pick(point)))]);
-  const banded = frontier.points.length && frontier.points[0].band;
-  const here = x(Math.log10(budget));
+  const { frontier, plan, document, settings } = view, { points } = frontier;
+  const budget = settings.budget || settings.train_budget, here = Math.log10(budget);
+  const box = boxOf(width, 0.62), { x, y } = frontierAxes(view, budget, box);
+  const over = (pick) => points.map((point) => [x(Math.log10(point.budget)),
+    y(bounded(pick(point)))]);
   const inside = [
-    banded ? area([...over((p) => p.band[0]), ...over((p) => p.band[1]).reverse()], "band") : "",
-    line([[here, y.to], [here, y.from]], "now"),
+    `<g class="${frontier.stale ? "faded" : ""}">`,
+    points.length && points[0].band
+      ? area([...over((p) => p.band[0]), ...over((p) => p.band[1]).reverse()], "band") : "",
     line(over((p) => p.chinchilla), "curve chinchilla"), line(over((p) => p.t2), "curve t2"),
-    mark("chinchilla", here, y(bounded(plan.compute_optimal.pass_at_k)), "compute-optimal"),
-    mark("t2", here, y(bounded(plan.t2.pass_at_k)), "T²"),
+    "</g>", line([[x(here), y.to], [x(here), y.from]], "now"),
+    mark("chinchilla", x(here), y(bounded(plan.compute_optimal.pass_at_k)), "compute-optimal"),
+    mark("t2", x(here), y(bounded(plan.t2.pass_at_k)), "T²"),
   ].join("");
   const unit = { flops: "FLOPs", seconds: "seconds", usd: "USD", joules: "joules" }[document.unit];
   return picture({
@@ -46,7 +53,7 @@ function curveFigure(view, width) {
   const { plan, problem, bands } = view, { law } = problem, { t2, compute_optimal: optimal } = plan;
   const box = boxOf(width, 0.62);
   const high = Math.log10(Math.max(t2.k, optimal.k, 10)) + 0.7;
-  const x = box.x(0, high), at = spaced(0, high, 60);
+  const x = box.x(0, high), at = spaced(0, high, 32);
   const over = ({ N, D }) => at.map((logK) => law.pass(N, Math.max(D, 1), 10 ** logK));
   const passes = { t2: over(t2), chinchilla: over(optimal) };
   const band = bands && at.map((logK, i) =>

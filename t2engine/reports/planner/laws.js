@@ -1,5 +1,5 @@
 // The scaling laws: pass@k from N parameters, D training tokens and k samples per question.
-// The same formulas as t2engine/laws: gamma.py, chinchilla.py, approach1.py, approach2.py, counts.py.
+// The formulas of t2engine/laws: gamma.py, chinchilla.py, approach1.py, approach2.py, counts.py.
 
 const LIFT = 10; // Stirling's series is exact to 1e-17 from here on
 const STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156];

@@ -39,34 +39,41 @@ function dataOf(checkpoints, fit) {
   return fit.N_range.flatMap((N) => fit.D_range.map((D) => placeIn({ N, D })));
 }
 
-function mapFigure(view, width) {
-  const { problem, plan, refits, document } = view;
-  const box = boxOf(width, 0.72), places = { t2: placeIn(plan.t2), chinchilla: placeIn(plan.compute_optimal) };
-  const data = dataOf(document.checkpoints, problem.law.fit), hull = hullOf(data);
-  const [x, y] = [0, 1].map((axis) => {
-    const values = [places.t2, places.chinchilla, ...data].map((place) => place[axis]);
+// The axes hold both plans and the data, with some room.
+function mapAxes(places, box) {
+  return [0, 1].map((axis) => {
+    const values = places.map((place) => place[axis]);
     const low = Math.min(...values) - 0.6, high = Math.max(...values) + 0.9;
     return [box.x, box.y][axis](Math.floor(low * 4) / 4, Math.ceil(high * 4) / 4);
   });
-  const field = fieldOf(problem, x, y);
+}
+
+// The part of the picture that no budget and no limit allows.
+function neverArea(problem, x, y) {
   const edge = spaced(x.low, x.high, 4 * MAP_COLUMNS).map((size) => {
     const D = mostTokensAt(problem, 10 ** size);
     return [x(size), D > 0 ? clamp(y(Math.log10(D) - size), y.to, y.from) : y.from];
   });
-  const taken = [places.t2, places.chinchilla, ...data].map(([a, b]) => [x(a), y(b)]);
+  return area([[x.from, y.to], ...edge, [x.to, y.to]], "never");
+}
+
+function mapFigure(view, width) {
+  const { problem, plan, refits, moved, document } = view, box = boxOf(width, 0.72);
+  const data = dataOf(document.checkpoints, problem.law.fit), hull = hullOf(data);
+  const plans = [plan.t2, plan.compute_optimal].map(placeIn);
+  const [x, y] = mapAxes([...plans, ...data], box), field = fieldOf(problem, x, y);
+  const pixel = ([a, b]) => [x(a), y(b)], others = refits.map(placeIn).map(pixel);
+  const dots = (points, kind, radius) => points.map(([px, py]) =>
+    `<circle class="${kind}" cx="${fixed(px)}" cy="${fixed(py)}" r="${radius}"/>`);
+  const taken = [...plans, ...data].map(pixel).concat(others);
   const costs = costLines(problem, x, y, taken);
-  taken.push(...refits.map(placeIn).map(([a, b]) => [x(a), y(b)]));
   const [lines, labels] = levelLines(problem.law, field, x, y, plan, taken);
   const inside = [
-    ...shades(field, x, y), ...lines,
-    area([[x.from, y.to], ...edge, [x.to, y.to]], "never"), ...costs, ...labels,
-    hull.length > 2 ? area(hull.map(([a, b]) => [x(a), y(b)]), "hull") : "",
-    ...(document.checkpoints ? data.map(([a, b]) =>
-      `<circle class="checkpoint" cx="${fixed(x(a))}" cy="${fixed(y(b))}" r="2.6"/>`) : []),
-    ...refits.map(placeIn).map(([a, b]) =>
-      `<circle class="refit" cx="${fixed(x(a))}" cy="${fixed(y(b))}" r="3"/>`),
-    mark("chinchilla", x(places.chinchilla[0]), y(places.chinchilla[1]), "compute-optimal"),
-    mark("t2", x(places.t2[0]), y(places.t2[1]), "T²"),
+    ...shades(field, x, y), ...lines, neverArea(problem, x, y), ...costs, ...labels,
+    hull.length > 2 ? area(hull.map(pixel), "hull") : "",
+    ...(document.checkpoints ? dots(data.map(pixel), "checkpoint", 2.6) : []),
+    `<g class="${moved ? "" : "faded"}">`, ...dots(others, "refit", 3), "</g>",
+    mark("chinchilla", ...pixel(plans[1]), "compute-optimal"), mark("t2", ...pixel(plans[0]), "T²"),
   ].join("");
   const svg = picture({
     id: "map", label: "Predicted pass@k over N and D / N, with the data and both plans",
@@ -154,4 +161,16 @@ function levelLines(law, field, x, y, plan, taken) {
     labels.push(words(at[0], at[1] + 4, text, "level-label", "middle"));
   }
   return [lines, labels];
+}
+
+// What lies under the pointer of the iso-cost picture.
+function underPointer(event, { problem, map: { x, y } }) {
+  const { left, top, width } = event.currentTarget.getBoundingClientRect();
+  const stretch = (x.to + MARGIN.right) / width; // of the picture to the screen
+  const N = 10 ** x.invert((event.clientX - left) * stretch);
+  const D = N * 10 ** y.invert((event.clientY - top) * stretch);
+  const found = D >= 1 && D <= mostTokensAt(problem, N) && leftFor(problem, N, D);
+  return `N ${show.count(N)}, D ${show.count(D)}, D/N ${show.count(D / N)}: ` +
+    (found ? `k ${show.count(found.k)}, pass@k ${show.pass(problem.law.passOf(found.merit))}`
+      : "not within the budget and the limits");
 }

@@ -89,7 +89,9 @@ const show = {
     if (x === null) return "none";
     if (x === 0) return "0";
     const four = Number(x.toPrecision(4));
-    if (four >= (isPower ? 1e5 : 1e15) || four < 1e-3) return four.toExponential().replace("e+", "e");
+    if (four >= (isPower ? 1e5 : 1e15) || four < 1e-3) {
+      return four.toExponential().replace("e+", "e");
+    }
     const scale = LETTERS.find(([size]) => four >= size);
     return scale ? `${Number((four / scale[0]).toPrecision(4))}${scale[1]}` : grouped(four);
   },

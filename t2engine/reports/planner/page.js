@@ -1,203 +1,144 @@
 // The page: settings in, an answer at once, and what takes longer after it.
 
-const FRONTIER_POINTS = 33;
+const WIDE = 980; // pixels from which on sliders stand beside the answer
 
-function startPage(root, document, window) {
-  const find = (id) => root.getElementById(id);
-  const controls = controlsOf(document), law = lawOf(document.law);
-  const bands = bandsOf(document.bands, law);
-  let settings = startingSettings(controls), view = null, work = 0, frontierOf = "";
-
-  function problemOf(given) {
-    const { budget, demand, limits } = planSettings(document, given);
-    const cost = costOf(document.costs, demand);
-    return [new Problem(law, cost, budget, limitsOf(limits)), demand];
+class PlannerPage {
+  constructor(root, document, window) {
+    const controls = controlsOf(document), law = lawOf(document.law);
+    Object.assign(this, {
+      root, document, window, controls, law, bands: bandsOf(document.bands, law), view: null,
+      slices: new Slices(window), settings: startingSettings(controls),
+    });
+    this.find("controls").innerHTML = controlsHtml(controls, window.innerWidth >= WIDE);
+    this.find("subject").textContent = subjectOf(document);
+    this.find("held").textContent = heldWords(document);
+    this.listen();
+    this.readAddress();
   }
 
-  function update() {
-    showSettings(root, controls, settings);
-    find("command").textContent = commandOf(settings, controls, document.limits);
+  find(name) {
+    return this.root.getElementById(name);
+  }
+
+  refuse(text) {
+    this.find("refused").textContent = text;
+  }
+
+  listen() {
+    listen(this.root, this.controls, {
+      changed: (name, value) => this.change({ ...this.settings, [name]: value }),
+      refused: (text) => this.refuse(text),
+    });
+    this.find("controls").addEventListener("change", () => this.keepAddress());
+    this.find("reset").addEventListener("click", () => {
+      this.change(startingSettings(this.controls));
+      this.keepAddress();
+    });
+    this.find("map").addEventListener("pointermove", (event) => {
+      if (this.view) this.find("under").textContent = underPointer(event, this.view);
+    });
+    this.window.addEventListener("hashchange", () => this.readAddress());
+    this.window.addEventListener("resize", () => this.view && this.draw());
+  }
+
+  readAddress() {
+    const { settings, wrong } = readAddress(this.window.location.hash, this.controls);
+    this.change(settings);
+    if (wrong.length) this.refuse(`${wrong.join("; ")}.`);
+  }
+
+  keepAddress() {
+    const address = addressOf(this.settings, this.controls);
+    this.window.history.replaceState(null, "", `#${address}`);
+  }
+
+  // New settings: the plan at once, pictures and bands a moment later.
+  change(settings) {
+    this.settings = settings;
+    this.refuse("");
+    showSettings(this.root, this.controls, settings);
+    this.find("command").textContent = commandOf(settings, this.controls, this.document.limits);
+    this.slices.stop();
     try {
-      const [problem, demand] = problemOf(settings);
-      const plan = planBudget(problem, document.costs, demand);
-      const kept = view && frontierOf === shapeOf(settings) ? view.frontier : { points: [] };
-      view = { document, settings, problem, demand, plan, bands, moved: null, refits: [],
-        frontier: kept };
+      this.view = this.viewOf(settings);
     } catch (error) {
       if (!(error instanceof TooSmall)) throw error;
-      window.t2state = { settings: { ...settings }, error: error.message, settled: true };
-      refuse(`No plan: ${error.message}. Move a slider.`);
-      root.body.classList.add("stale");
-      work++;
+      this.window.t2state = { settings: { ...settings }, error: error.message, settled: true };
+      this.refuse(`No plan: ${error.message}. Move a slider.`);
+      this.root.body.classList.add("stale");
       return;
     }
-    root.body.classList.remove("stale");
-    report(false);
-    showAnswer();
-    later(slowParts(view));
+    this.root.body.classList.remove("stale");
+    this.showAnswer(false);
+    this.slices.run(this.slowParts(this.view));
   }
 
-  // What a frontier depends on: all settings but the budget itself.
-  function shapeOf({ budget, train_budget: train, inference_budget: inference, ...rest }) {
-    return JSON.stringify([rest, train === undefined ? 0 : train / inference]);
+  // Settings with all that is shown of them. What is slow to find again stays until it is found.
+  viewOf(settings) {
+    const { document, controls, law, bands, view } = this, given = planSettings(document, settings);
+    const cost = costOf(document.costs, given.demand), key = frontierKey(given);
+    const problem = new Problem(law, cost, given.budget, limitsOf(given.limits));
+    const frontier = view ? view.frontier : { points: [] };
+    return {
+      document, controls, settings, bands, problem, demand: given.demand, key,
+      plan: planBudget(problem, document.costs, given.demand),
+      frontier: { ...frontier, stale: frontier.key !== key },
+      moved: null, refits: view ? view.refits : [],
+    };
   }
 
-  function report(settled) {
-    const { plan, moved } = view;
-    const passed = bands && { pass_at_k: bands.passBand(plan.t2) };
-    window.t2state = { settings: { ...settings }, ...plan, bands: moved || passed, settled,
-      frontier: view.frontier.points, error: null };
-  }
-
-  function showAnswer() {
-    find("headline").innerHTML = headlineOf(view);
-    find("tiles").innerHTML = tilesOf(view);
-    find("bar").innerHTML = barOf(view);
-    find("table").innerHTML = tableOf(view);
-    find("warnings").innerHTML = warningsOf(view);
-    find("spreads").textContent = spreadWords(document, addressOf(settings, controls) === "");
-    drawAll();
-  }
-
-  function drawAll() {
-    for (const [id, figure] of [["frontier", frontierFigure], ["map", mapFigure],
-      ["curve", curveFigure]]) {
-      const place = find(id), drawn = figure(view, Math.max(place.clientWidth, 260));
-      place.innerHTML = drawn.svg || drawn;
-      if (drawn.svg) view.map = drawn;
-    }
-  }
-
-  // Runs a generator in slices, so that sliders stay quick; a newer call ends an older one.
-  function later(steps) {
-    const mine = ++work;
-    (function slice() {
-      if (mine !== work) return;
-      for (const until = window.performance.now() + 16; window.performance.now() < until;) {
-        if (steps.next().done) return;
-      }
-      window.setTimeout(slice, 0);
-    })();
-  }
-
-  function* slowParts(mine) {
-    if (!mine.frontier.points.length) {
-      say("the frontier is being drawn");
-      yield;
-      const points = [];
-      for (const factor of factors()) {
-        const point = frontierPoint(mine, factor);
-        if (point) points.push(point);
+  * slowParts(view) {
+    this.draw();
+    yield;
+    if (view.frontier.stale) {
+      this.say("the frontier is being drawn");
+      const points = [], [budget] = this.controls;
+      for (const factor of frontierFactors(budget, view.settings[budget.name])) {
+        points.push(frontierPoint(view, factor));
         yield;
       }
-      mine.frontier = { points };
-      frontierOf = shapeOf(mine.settings);
-      drawAll();
+      view.frontier = { points: points.filter(Boolean), key: view.key, stale: false };
+      this.draw();
       yield;
     }
-    const plans = [];
+    const plans = [], { bands, problem, demand, plan } = view;
     for (const refit of bands ? bands.laws : []) {
-      plans.push(replan(mine.problem, refit, document.costs, mine.demand, mine.plan.t2.N));
-      if (plans.length % 5 === 0) say(`bands are being updated: ${plans.length} of ${bands.laws.length}`);
+      plans.push(replan(problem, refit, view.document.costs, demand, plan.t2.N));
+      this.say(`bands are being updated: ${plans.length} of ${bands.laws.length}`);
       yield;
     }
-    if (bands) {
-      mine.moved = bands.planBands(mine.plan.t2, plans);
-      mine.refits = plans;
-    }
-    say("");
-    report(true);
-    showAnswer();
+    if (bands) Object.assign(view, { moved: bands.planBands(plan.t2, plans), refits: plans });
+    this.say("");
+    this.showAnswer(true);
+    this.draw();
   }
 
-  function factors() {
-    const { low, high } = controls[0], now = settings[controls[0].name];
-    return spaced(Math.log(low / now), Math.log(high / now), FRONTIER_POINTS).map(Math.exp);
+  say(text) {
+    this.find("progress").textContent = text;
   }
 
-  function frontierPoint(mine, factor) {
-    const problem = mine.problem.scaled(factor);
-    try {
-      const optimal = computeOptimal(problem);
-      const range = searchRange(law.fit, optimal.N);
-      const [best] = bestPlan(problem, document.costs, mine.demand, range, true);
-      const t2 = law.pass(best.N, best.D, best.k);
-      const band = bands && bands.passBand({ ...best, pass_at_k: t2 });
-      const budget = problem.budget.total || problem.budget.train;
-      if (!(best.N >= 1 && best.D >= 1)) return null;
-      return { budget, t2, chinchilla: law.pass(optimal.N, Math.max(optimal.D, 1), optimal.k), band };
-    } catch (error) {
-      if (error instanceof TooSmall) return null;
-      throw error;
-    }
+  // `settled`: nothing is still being computed.
+  showAnswer(settled) {
+    const { view } = this, { plan, moved, bands, settings, frontier } = view;
+    const isStart = addressOf(settings, this.controls) === "";
+    const parts = {
+      headline: headlineOf, tiles: tilesOf, bar: barOf, table: tableOf, warnings: warningsOf,
+    };
+    for (const [name, part] of Object.entries(parts)) this.find(name).innerHTML = part(view);
+    this.find("spreads").textContent = spreadWords(this.document, isStart);
+    this.window.t2state = {
+      ...plan, settings: { ...settings }, settled, frontier: frontier.points, error: null,
+      bands: moved || (bands && { pass_at_k: bands.passBand(plan.t2) }),
+    };
   }
 
-  const say = (text) => { find("progress").textContent = text; };
-  const refuse = (text) => { find("refused").textContent = text; };
-
-  function readHash() {
-    const { settings: given, wrong } = readAddress(window.location.hash, controls);
-    settings = given;
-    refuse("");
-    update();
-    if (wrong.length) refuse(`${wrong.join("; ")}.`);
+  draw() {
+    const width = (name) => Math.max(this.find(name).clientWidth, 260), { view } = this;
+    view.map = mapFigure(view, width("map"));
+    this.find("map").innerHTML = view.map.svg;
+    this.find("frontier").innerHTML = frontierFigure(view, width("frontier"));
+    this.find("curve").innerHTML = curveFigure(view, width("curve"));
   }
-
-  function keepAddress() {
-    const address = addressOf(settings, controls);
-    window.history.replaceState(null, "", `#${address}`);
-  }
-
-  find("controls").innerHTML = controlsHtml(controls, window.innerWidth >= 980);
-  find("subject").textContent = subjectOf(document);
-  find("held").innerHTML = heldWords(document);
-  listen(root, controls, {
-    changed(name, value) {
-      settings = { ...settings, [name]: value };
-      refuse("");
-      update();
-    },
-    refused: refuse,
-  });
-  find("controls").addEventListener("change", keepAddress);
-  find("reset").addEventListener("click", () => {
-    settings = startingSettings(controls);
-    keepAddress();
-    refuse("");
-    update();
-  });
-  find("map").addEventListener("pointermove", (event) => readMap(event, view, find));
-  window.addEventListener("hashchange", readHash);
-  window.addEventListener("resize", () => view && drawAll());
-  readHash();
 }
 
-// What lies under the pointer of the iso-cost picture.
-function readMap(event, view, find) {
-  if (!view || !view.map) return;
-  const { left, width } = find("map").getBoundingClientRect(), { x, y } = view.map;
-  const top = find("map").getBoundingClientRect().top, stretch = (x.to + MARGIN.right) / width;
-  const N = 10 ** x.invert((event.clientX - left) * stretch);
-  const D = N * 10 ** y.invert((event.clientY - top) * stretch);
-  const found = D >= 1 && D <= mostTokensAt(view.problem, N) && leftFor(view.problem, N, D);
-  find("under").textContent = `N ${show.count(N)}, D ${show.count(D)}, D/N ${show.count(D / N)}: ` +
-    (found ? `k ${show.count(found.k)}, pass@k ${show.pass(view.problem.law.passOf(found.merit))}`
-      : "not within the budget and the limits");
-}
-
-// Limits of the command that no slider moves.
-function heldWords({ limits, target }) {
-  const held = [];
-  if (target !== null) held.push(`The budget begins at the least cost of a pass@k of ${target}.`);
-  if (limits.min_size) held.push(`No model below ${show.count(limits.min_size)} parameters.`);
-  if (limits.unique_tokens) {
-    held.push(`${show.count(limits.unique_tokens)} tokens of data, seen at most ` +
-      `${show.count(limits.max_epochs || 1)} times.`);
-  }
-  if (limits.allowed_sizes.length) {
-    held.push(`Only models of ${limits.allowed_sizes.map(show.count).join(", ")} parameters.`);
-  }
-  return held.join(" ");
-}
-
-startPage(document, JSON.parse(document.getElementById("plan-data").textContent), window);
+new PlannerPage(document, JSON.parse(document.getElementById("plan-data").textContent), window);

@@ -58,8 +58,8 @@ function optima(problem, prices, demand, baselineN) {
     for (const edge of x.edges || []) {
       if (edge === "N" && atLimit) continue;
       said.push(edge === "N"
-        ? `N lies on the edge of the range searched, ${show.count(lowN)} to ${show.count(highN)}: ` +
-          "the law has no optimum inside it"
+        ? `N lies on the edge of the range searched, ${show.count(lowN)} to ` +
+          `${show.count(highN)}: the law has no optimum inside it`
         : "nearly the whole budget goes to samples: the law has no optimum in between");
     }
     return planOf(problem, x, said.concat(limits.any ? bindingOf(limits, at, x) : []));

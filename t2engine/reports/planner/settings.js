@@ -47,7 +47,9 @@ function controlsOf(document) {
     ] : []),
     ...(unit === "usd" ? [] : unit === "joules" ? [
       price("usd_per_kwh", "USD for a kilowatt-hour", "an assumption: put in yours", 0.15),
-    ] : [price("usd_per_hour", "USD for an hour of the machine", "an assumption: put in yours", 2)]),
+    ] : [
+      price("usd_per_hour", "USD for an hour of the machine", "an assumption: put in yours", 2),
+    ]),
     ...(unit === "flops" ? [price("flops_per_second", "FLOP/s that it achieves",
       "an assumption: 40 % of a large accelerator's peak", 4e14)] : []),
   ];
@@ -59,7 +61,7 @@ const groupNames = {
 };
 
 function startingSettings(controls) {
-  return Object.fromEntries(controls.map(({ name, value }) => [name, value === undefined ? null : value]));
+  return Object.fromEntries(controls.map(({ name, value }) => [name, value ?? null]));
 }
 
 // What a number must be for a control; "" where it is so.
@@ -82,7 +84,8 @@ function readAddress(hash, controls) {
       wrong.push(`the address sets ${name}, which this page does not have`);
       continue;
     }
-    const value = readNumber(text), problem = value === settings[name] ? "" : wrongWith(control, value);
+    const value = readNumber(text);
+    const problem = value === settings[name] ? "" : wrongWith(control, value);
     if (problem) wrong.push(problem);
     else settings[name] = value;
   }
@@ -99,9 +102,10 @@ function addressOf(settings, controls) {
 function commandOf(settings, controls, limits) {
   const options = controls.filter(({ name, group, zero }) => group !== "price" &&
     settings[name] !== null && !(zero && settings[name] === 0));
-  const words = options.map(({ name }) => `--${name.replaceAll("_", "-")} ${shortest(settings[name])}`);
+  const option = (name, value) => `--${name.replaceAll("_", "-")} ${shortest(value)}`;
   const kept = ["min_size", "unique_tokens", "max_epochs"].filter((name) => limits[name]);
-  words.push(...kept.map((name) => `--${name.replaceAll("_", "-")} ${shortest(limits[name])}`));
+  const words = options.map(({ name }) => option(name, settings[name]));
+  words.push(...kept.map((name) => option(name, limits[name])));
   words.push(...limits.allowed_sizes.map((N) => `--size ${shortest(N)}`));
   return `t2 plan ${words.join(" ")}`;
 }

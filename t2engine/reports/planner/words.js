@@ -8,21 +8,21 @@ function subjectOf(document) {
     tested : ""}. Costs: ${costs}.`;
 }
 
-function headlineOf({ plan, settings, document }) {
-  const { t2 } = plan, rounded = show.count(t2.k);
+function headlineOf(view) {
+  const { t2 } = view.plan, rounded = show.count(t2.k);
   const draw = t2.k < 1.005 ? "draw <b>1</b> sample for each question"
     : `draw <b>${rounded}</b> samples for each question`;
   const one = `Train <b>${show.count(t2.N)}</b> parameters on <b>${show.count(t2.D)}</b> tokens ` +
     `and ${draw}: for a predicted <b>${show.pass(t2.pass_at_k)}</b> of questions at least one ` +
     "sample is right.";
   return `<p class="lead">${one.replaceAll(" %", "\u00a0%")}</p><p class="lead">` +
-    `${savingOf({ plan, settings, document })}</p>`;
+    `${savingOf(view)}</p>`;
 }
 
 const savedShare = ({ saving }) => `${(100 * saving).toFixed(1)} %`;
 
-function savingOf({ plan, settings, document }) {
-  const { unit } = document, ratio = plan.budget_ratio;
+function savingOf(view) {
+  const { plan, settings } = view, { unit } = view.document, ratio = plan.budget_ratio;
   if (ratio === null) {
     return "Training the compute-optimal way does not get there at a million times the budget: " +
       "no saving can be stated.";
@@ -31,7 +31,7 @@ function savingOf({ plan, settings, document }) {
     return "Training the compute-optimal way is as good at this budget: there is nothing to save.";
   }
   const spent = settings.budget || settings.train_budget, more = (ratio - 1) * spent;
-  const money = moneyWords(more, { settings, document });
+  const money = moneyWords(more, view);
   const amount = unit === "usd" ? money : `${show.amount(more, unit)} (${money})`;
   const what = settings.budget ? "more" : "more to train, and as many times more to answer";
   return `Training the compute-optimal way would take <b>${show.count(ratio)} times</b> the ` +
@@ -40,9 +40,8 @@ function savingOf({ plan, settings, document }) {
 }
 
 // "0.42 USD", and whether its price is only an assumption.
-function moneyWords(cost, { settings, document }) {
-  const assumed = controlsOf(document).some(({ name, assumed: is, value }) =>
-    is && settings[name] === value);
+function moneyWords(cost, { settings, document, controls }) {
+  const assumed = controls.some((c) => c.assumed && settings[c.name] === c.value);
   return `${show.money(moneyOf(cost, document.unit, settings))}${assumed ? ", at an assumed price"
     : ""}`;
 }
@@ -54,25 +53,26 @@ function barOf({ plan: { t2 } }) {
   return parts.map(([name, value]) => `<span>${name} <b>${value}</b></span>`).join("");
 }
 
-function tilesOf({ plan, settings, document, bands }) {
-  const { t2 } = plan;
+function tilesOf(view) {
+  const { plan, settings, bands } = view, { t2 } = plan;
   const spent = settings.budget || settings.train_budget;
   const saved = plan.budget_ratio === null ? null : (plan.budget_ratio - 1) * spent;
-  const band = bands ? `; a newly trained model may come out at ${rangeOf(bands.passBand(t2), show.pass)}` : "";
+  const band = bands ? "; a newly trained model may come out at " +
+    rangeOf(bands.passBand(t2), show.pass) : "";
   const tiles = [
     [show.count(t2.N), "parameters N"], [show.count(t2.D), "training tokens D"],
     [show.count(t2.k), "samples per question k"],
     [show.pass(t2.pass_at_k), `predicted pass@k${band}`],
     [plan.saving === null ? "unknown" : savedShare(plan), "saved of what " +
       "compute-optimal training needs" +
-      (saved === null ? "" : `: ${moneyWords(saved, { settings, document })}`)],
+      (saved === null ? "" : `: ${moneyWords(saved, view)}`)],
   ];
   return tiles.map(([number, text]) => `<div><b>${number}</b><span>${text}</span></div>`).join("");
 }
 
 const rangeOf = ([low, high], format) => `${format(low)} to ${format(high)}`;
 
-// moved: {N, D, k, tokens_per_parameter} of the refitted laws' plans, or null while they are not known.
+// moved: {N, D, k, tokens_per_parameter} of the refitted laws' plans, or null while not known.
 function tableOf({ plan, settings, document, bands, moved }) {
   const { unit } = document, split = settings.budget === undefined;
   const waiting = bands ? "…" : "not drawn";
@@ -120,4 +120,19 @@ function warningsOf({ plan, document }) {
   const said = [...document.notes, ...plan.warnings, ...plan.t2.warnings].map(capital);
   const other = plan.compute_optimal.warnings.map((x) => `Compute-optimal: ${escapeText(x)}`);
   return said.concat(other).map((x) => `<li>${x}</li>`).join("");
+}
+
+// Limits of the command that no slider moves.
+function heldWords({ limits, target }) {
+  const held = [];
+  if (target !== null) held.push(`The budget begins at the least cost of a pass@k of ${target}.`);
+  if (limits.min_size) held.push(`No model below ${show.count(limits.min_size)} parameters.`);
+  if (limits.unique_tokens) {
+    held.push(`${show.count(limits.unique_tokens)} tokens of data, seen at most ` +
+      `${show.count(limits.max_epochs || 1)} times.`);
+  }
+  if (limits.allowed_sizes.length) {
+    held.push(`Only models of ${limits.allowed_sizes.map(show.count).join(", ")} parameters.`);
+  }
+  return held.join(" ");
 }
