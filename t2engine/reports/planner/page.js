@@ -12,6 +12,8 @@ class PlannerPage {
     this.find("controls").innerHTML = controlsHtml(controls, window.innerWidth >= WIDE);
     this.find("subject").textContent = subjectOf(document);
     this.find("held").textContent = heldWords(document);
+    this.root.body.classList.toggle("no-bands", !document.bands);
+    this.root.body.classList.toggle("no-checkpoints", !document.checkpoints);
     this.listen();
     this.readAddress();
   }
@@ -124,8 +126,10 @@ class PlannerPage {
     const parts = {
       headline: headlineOf, tiles: tilesOf, bar: barOf, table: tableOf, warnings: warningsOf,
     };
-    for (const [name, part] of Object.entries(parts)) this.find(name).innerHTML = part(view);
-    this.find("spreads").textContent = spreadWords(this.document, isStart);
+    for (const [name, part] of Object.entries(parts)) {
+      this.find(name).innerHTML = part(view).replaceAll(" %", "\u00a0%"); // never on two lines
+    }
+    this.find("spreads").innerHTML = spreadWords(this.document, isStart);
     this.window.t2state = {
       ...plan, settings: { ...settings }, settled, frontier: frontier.points, error: null,
       bands: moved || (bands && { pass_at_k: bands.passBand(plan.t2) }),

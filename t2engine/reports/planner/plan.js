@@ -74,8 +74,8 @@ function searchRange(fit, baselineN) {
 
 function refuseLessThanOne({ N, D }) {
   if (N >= 1 && D >= 1) return;
-  throw new TooSmall(`the plan comes out at ${show.count(N)} parameters and ${show.count(D)} ` +
-    "training tokens, and both must be at least 1: the budget is too small");
+  throw new TooSmall("the budget is too small: the plan comes out below one parameter or one " +
+    "training token");
 }
 
 function planOf(problem, { N, D, k }, said) {

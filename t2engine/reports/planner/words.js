@@ -12,10 +12,10 @@ function headlineOf(view) {
   const { t2 } = view.plan, rounded = show.count(t2.k);
   const draw = t2.k < 1.005 ? "draw <b>1</b> sample for each question"
     : `draw <b>${rounded}</b> samples for each question`;
-  const one = `Train <b>${show.count(t2.N)}</b> parameters on <b>${show.count(t2.D)}</b> tokens ` +
-    `and ${draw}: for a predicted <b>${show.pass(t2.pass_at_k)}</b> of questions at least one ` +
-    "sample is right.";
-  return `<p class="lead">${one.replaceAll(" %", "\u00a0%")}</p><p class="lead">` +
+  const one = `Train a model of <b>${show.count(t2.N)}</b> parameters on ` +
+    `<b>${show.count(t2.D)}</b> tokens and ${draw}: at least one is predicted to be right for ` +
+    `<b>${show.pass(t2.pass_at_k)}</b> of the questions.`;
+  return `<p class="lead">${one}</p><p class="lead">` +
     `${savingOf(view)}</p>`;
 }
 
@@ -27,6 +27,10 @@ function savingOf(view) {
     return "Training the compute-optimal way does not get there at a million times the budget: " +
       "no saving can be stated.";
   }
+  if (plan.compute_optimal.pass_at_k > plan.t2.pass_at_k && view.problem.limits.any) {
+    return "The compute-optimal plan, which the limits do not hold, predicts more at this " +
+      `budget: <b>${show.pass(plan.compute_optimal.pass_at_k)}</b>.`;
+  }
   if (ratio <= 1 + 1e-6) {
     return "Training the compute-optimal way is as good at this budget: there is nothing to save.";
   }
@@ -36,7 +40,7 @@ function savingOf(view) {
   const what = settings.budget ? "more" : "more to train, and as many times more to answer";
   return `Training the compute-optimal way would take <b>${show.count(ratio)} times</b> the ` +
     `budget for the same, ${amount} ${what}: the plan saves ` +
-    `<b>${savedShare(plan)}</b>.`.replaceAll(" %", "\u00a0%");
+    `<b>${savedShare(plan)}</b>.`;
 }
 
 // "0.42 USD", and whether its price is only an assumption.
@@ -63,9 +67,9 @@ function tilesOf(view) {
     [show.count(t2.N), "parameters N"], [show.count(t2.D), "training tokens D"],
     [show.count(t2.k), "samples per question k"],
     [show.pass(t2.pass_at_k), `predicted pass@k${band}`],
-    [plan.saving === null ? "unknown" : savedShare(plan), "saved of what " +
-      "compute-optimal training needs" +
-      (saved === null ? "" : `: ${moneyWords(saved, view)}`)],
+    [plan.saving === null ? "unknown" : plan.saving > 0 ? savedShare(plan) : "none",
+      "saved of what compute-optimal training needs" +
+      (!saved ? "" : `: ${moneyWords(saved, view)}`)],
   ];
   return tiles.map(([number, text]) => `<div><b>${number}</b><span>${text}</span></div>`).join("");
 }
@@ -75,9 +79,8 @@ const rangeOf = ([low, high], format) => `${format(low)} to ${format(high)}`;
 // moved: {N, D, k, tokens_per_parameter} of the refitted laws' plans, or null while not known.
 function tableOf({ plan, settings, document, bands, moved }) {
   const { unit } = document, split = settings.budget === undefined;
-  const waiting = bands ? "…" : "not drawn";
-  const band = (name, format) => (moved ? rangeOf(moved[name], format) : waiting);
-  const pass = (x) => (bands ? rangeOf(bands.passBand(x), show.pass) : waiting);
+  const band = (name, format) => (moved ? rangeOf(moved[name], format) : "…");
+  const pass = (x) => (bands ? rangeOf(bands.passBand(x), show.pass) : "");
   const cost = (name) => (x) => {
     const share = split ? "" : ` (${Math.round(100 * x[name] / x.total_cost)} %)`;
     return `${show.amount(x[name], unit)}${share}`;
@@ -98,19 +101,20 @@ function tableOf({ plan, settings, document, bands, moved }) {
         ["one question in money", money("inference_cost"), ""]]
       : [["total in money", money("total_cost"), ""]]),
   ];
-  const level = bands ? `${Math.round(100 * bands.level)} % band` : "band";
+  const banded = (cell) => (bands ? cell : "");
   const head = '<tr><th></th><th class="n">T²</th><th class="n">compute-optimal</th>' +
-    `<th class="n">T², ${level}</th></tr>`;
+    `${banded(`<th class="n">T², ${bands && 100 * bands.level} % band</th>`)}</tr>`;
   return `<table>${head}${rows.map(([name, value, range]) => `<tr><td>${name}</td>` +
     `<td class="n main">${value(plan.t2)}</td><td class="n">${value(plan.compute_optimal)}</td>` +
-    `<td class="n">${range}</td></tr>`).join("")}</table>`;
+    `${banded(`<td class="n">${range}</td>`)}</tr>`).join("")}</table>`;
 }
 
 // How far off measured prices may be is known where the page began; `t2 plan` says it elsewhere.
 function spreadWords({ spreads }, isStart) {
-  if (!spreads.length) return "";
-  if (!isStart) return "How far off these measured prices may be, the command below says.";
-  return spreads.join(" ");
+  if (spreads.length && !isStart) {
+    return "How far off these measured prices may be, the command below says.";
+  }
+  return spreads.map(escapeText).join("<br>");
 }
 
 function warningsOf({ plan, document }) {
