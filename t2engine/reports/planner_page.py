@@ -2,7 +2,8 @@
 
 The page plans in the reader's browser, by the files of `planner/`: laws.js, costs.js, problem.js,
 search.js, closed.js, baseline.js, plan.js and bands.js are t2engine's planner once more, and give
-its numbers. A few numbers travel with it: planner_document.py.
+its numbers. What they plan with travels in the page: planner_document.py. The address holds the
+settings that were moved (plan.html#budget=1e15&max_k=64), `window.t2state` the answer.
 """
 
 from __future__ import annotations
