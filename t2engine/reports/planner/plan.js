@@ -12,14 +12,14 @@ function planBudget(problem, prices, demand) {
     "budget: N was lowered until one sample fits"] : [];
   const optimal = planOf(problem, baseline, held);
   const merit = law.merit(best.N, best.D, best.k), ratio = budgetRatio(problem, merit);
-  const warnings = [];
+  const warnings = [], heldBack = merit < baseline.merit - SAME_MERIT * Math.abs(merit);
   if (ratio === null) {
     warnings.push("the compute-optimal plan does not reach this pass@k at 1,000,000 times the " +
       "budget: no saving can be stated");
   }
   if (limits.any) {
     warnings.push("the limits do not hold for the compute-optimal plan and the saving");
-    if (merit < baseline.merit) {
+    if (heldBack) {
       warnings.push("the compute-optimal plan without limits predicts more than they allow");
     }
   }
@@ -30,6 +30,7 @@ function planBudget(problem, prices, demand) {
   return {
     t2: best, compute_optimal: optimal, ties: others, budget_ratio: ratio,
     saving: ratio === null ? null : 1 - 1 / ratio, warnings,
+    held_back: limits.any && heldBack, // the limits keep T2 below the compute-optimal plan
   };
 }
 

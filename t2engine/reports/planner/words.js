@@ -27,7 +27,7 @@ function savingOf(view) {
     return "Training the compute-optimal way does not get there at a million times the budget: " +
       "no saving can be stated.";
   }
-  if (plan.compute_optimal.pass_at_k > plan.t2.pass_at_k && view.problem.limits.any) {
+  if (plan.held_back) {
     return "The compute-optimal plan, which the limits do not hold, predicts more at this " +
       `budget: <b>${show.pass(plan.compute_optimal.pass_at_k)}</b>.`;
   }
