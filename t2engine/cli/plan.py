@@ -6,6 +6,7 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,6 +86,10 @@ def plan(
     max_memory: Annotated[
         float | None, typer.Option(help="The most bytes to serve in; needs --profile.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page that plans anew as its sliders move, one file."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -102,6 +107,8 @@ def plan(
     from t2engine.plan.problem import demand_for, spend_for
     from t2engine.reports.plan_table import plan_document, plan_table
 
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise ValueError(f"--html must be a file in a directory that exists, got {html}")
     spend = spend_for(budget, train_budget, inference_budget, target)
     options = CostOptions(
         profile=profile,
@@ -132,8 +139,13 @@ def plan(
     else:
         report = plan_budget(choice.law, spend, demand, costs, limits)
     is_plain = target is None and limits == Limits()
-    laws = law_options.draw(choice, ladder, bands) if _may_draw(bands, is_plain) else None
-    spread = None if laws is None else plan_bands(report, laws, costs)
+    draws = law_options.draw(choice, ladder, bands) if _may_draw(bands, is_plain) or html else None
+    spread = plan_bands(report, draws, costs) if draws and is_plain else None
+    if html is not None:
+        from t2engine.reports.planner_document import PlannerInputs
+        from t2engine.reports.planner_page import write_planner_page
+
+        write_planner_page(report, PlannerInputs(choice, costs, limits, ladder, draws), html)
     if as_json:
         print(json.dumps(plan_document(report, choice, spread)))
         return

@@ -103,6 +103,29 @@ def test_a_target_takes_the_place_of_a_budget(
     assert capsys.readouterr().out.startswith("least cost of pass@k 0.7: ")
 
 
+def test_a_page_goes_beside_what_is_printed(
+    ladder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With limits there are no bands in the table, and there are on the page."""
+    arguments = ["plan", "--budget", "1e14", "--observations", ladder, "--max-k", "20"]
+    arguments += ["--law", "counts"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    page = tmp_path / "plan.html"
+    assert run([*arguments, "--html", str(page)]) == 0
+    assert capsys.readouterr().out == printed
+    html = page.read_text(encoding="utf-8")
+    [data] = re.findall(r'id="plan-data">(.*?)</script>', html)
+    document = json.loads(data)
+    assert document["budget"] == {"total": 1e14}
+    assert document["limits"]["max_k"] == 20
+    assert len(document["checkpoints"]) == 16
+    assert len(document["bands"]["laws"]) == 50
+    assert run([*arguments, "--no-bands", "--html", str(page)]) == 0
+    assert '"bands": null' in page.read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.html"]
+
+
 def test_a_profile_prices_in_seconds_or_money(
     ladder: str, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +196,10 @@ def test_measured_budgets_for_one_question_are_for_whole_answers(
         (["--target", "0.8", "--budget", "1e14"], "either a budget or a target"),
         (["--budget", "1e14", "--max-k", "0.5"], "max_k must be at least 1, got 0.5"),
         (["--budget", "1e14", "--max-latency", "1"], "latency needs the costs of a machine"),
+        (
+            ["--budget", "1e14", "--html", "absent/plan.html"],
+            "--html must be a file in a directory",
+        ),
         (["--target", "1"], "target must be a pass@k above 0 and below 1, got 1"),
         (["--budget", "10", "--usd-per-hour", "1"], "--usd-per-hour needs --profile"),
         (["--budget", "10", "--profile", "absent.json"], "absent.json: no such file"),
