@@ -6,6 +6,7 @@ Bad input is a ValueError, which `t2` prints on one line before it exits with 2.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,10 @@ import typer
 from t2engine.cli import cost_options
 
 if TYPE_CHECKING:  # commands import what they need when they run, so that --help is quick
-    from t2engine.costs.formula import CostModel
+    from t2engine.laws.draws import Resamples
     from t2engine.laws.selection import LawChoice
-    from t2engine.laws.splits import Ladder
-    from t2engine.plan.bands import PlanBands
-    from t2engine.plan.optimizer import PlanReport
+    from t2engine.laws.splits import FittedLaw, Ladder
+    from t2engine.plan.advice import Measured
 
 LAWS = "counts, approach1, approach2, or best: whichever predicts unseen checkpoints better"
 
@@ -113,10 +113,13 @@ def plan(
     of that machine, in dollars or in joules.
     """
     from t2engine.costs.options import CostOptions, cost_model
+    from t2engine.plan.advice import advise
+    from t2engine.plan.bands import plan_bands
     from t2engine.plan.dual import plan_target
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
+    from t2engine.plan.sensitivity import Assumptions, sensitivities
     from t2engine.reports.plan_table import plan_document, plan_table
 
     spend = spend_for(budget, train_budget, inference_budget, target)
@@ -142,41 +145,73 @@ def plan(
     )
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
-    choice, ladder = _choose(law, law_file, observations)
+    choice, sources = _choose(law, law_file, observations)
     if spend is None:
         assert target is not None
         report = plan_target(choice.law, target, demand, costs, limits)
     else:
         report = plan_budget(choice.law, spend, demand, costs, limits)
     is_plain = target is None and limits == Limits()
-    spread = _bands(report, choice, ladder, bands, costs) if _may_draw(bands, is_plain) else None
+    drawn = _resamples(choice.law, sources, bands) if _may_draw(bands, is_plain) else None
+    spread = None if drawn is None else plan_bands(report, drawn, costs)
+    known = drawn or sources.resamples
+    given = Assumptions(
+        law=choice.law,
+        cost=costs,
+        limits=limits,
+        refits=() if known is None else known.laws,
+        alternatives=sources.alternatives,
+    )
+    moves = sensitivities(report, given)
+    advice = advise(report, given, sources.measured, moves)
     if as_json:
-        print(json.dumps(plan_document(report, choice, spread)))
+        print(json.dumps(plan_document(report, choice, spread, advice, moves)))
         return
     from rich.console import Console
 
-    Console().print(plan_table(report, choice, spread))
+    Console().print(plan_table(report, choice, spread, advice))
 
 
-def _choose(
-    law: str, law_file: Path | None, observations: str | None
-) -> tuple[LawChoice, Ladder | None]:
-    """The law to plan with, and the ladder to draw its bands from where there is one."""
-    from t2engine.laws.law_file import read_pass_law, read_shipped_law
+@dataclass(frozen=True)
+class Sources:
+    """What is known beside the law: the ladder it is of, refits, and laws of the same ladder."""
+
+    ladder: Ladder | None = None
+    resamples: Resamples | None = None
+    alternatives: tuple[FittedLaw, ...] = ()
+
+    @property
+    def measured(self) -> Measured | None:
+        from t2engine.plan.advice import Measured
+
+        if self.ladder is not None:
+            return Measured(self.ladder.curves.N, self.ladder.curves.D)
+        if self.resamples is None or self.resamples.bands is None:
+            return None
+        return Measured(self.resamples.bands.N, self.resamples.bands.D)
+
+
+def _choose(law: str, law_file: Path | None, observations: str | None) -> tuple[LawChoice, Sources]:
+    from t2engine.laws.law_file import read_law_file, read_shipped_law_file
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import LawChoice, fit_law
     from t2engine.laws.splits import counts_ladder
 
-    if law_file is not None:
-        if law != "best":
-            raise ValueError(f"--law-file already says which law, --law must be left out: {law!r}")
-        ladder = None if observations is None else counts_ladder(read_observations(observations))
-        return LawChoice(read_pass_law(law_file), ()), ladder
-    rows = read_shipped_observations() if observations is None else read_observations(observations)
-    ladder = counts_ladder(rows)
-    if observations is None and law == "best":
-        return LawChoice(read_shipped_law(), ()), ladder
-    return fit_law(ladder, law), ladder
+    if law_file is None and (observations is not None or law != "best"):
+        if observations is None:
+            rows = read_shipped_observations()
+        else:
+            rows = read_observations(observations)
+        ladder = counts_ladder(rows)
+        return fit_law(ladder, law), Sources(ladder)
+    if law != "best":
+        raise ValueError(f"--law-file already says which law, --law must be left out: {law!r}")
+    file = read_shipped_law_file() if law_file is None else read_law_file(law_file)
+    choice = LawChoice(file.law, ())
+    if observations is not None:
+        ladder = counts_ladder(read_observations(observations))
+        return choice, Sources(ladder, alternatives=file.alternatives)
+    return choice, Sources(None, file.resamples, file.alternatives)
 
 
 def _may_draw(wanted: bool | None, is_plain: bool) -> bool:
@@ -186,18 +221,11 @@ def _may_draw(wanted: bool | None, is_plain: bool) -> bool:
     return is_plain
 
 
-def _bands(
-    report: PlanReport,
-    choice: LawChoice,
-    ladder: Ladder | None,
-    wanted: bool | None,
-    costs: CostModel,
-) -> PlanBands | None:
+def _resamples(law: FittedLaw, sources: Sources, wanted: bool | None) -> Resamples | None:
     from t2engine.laws.draws import draw_laws, is_quick, resample
-    from t2engine.plan.bands import plan_bands
 
-    law = choice.law
-    if not (is_quick(law, ladder) if wanted is None else wanted):
+    if sources.resamples is not None:
+        return None if wanted is False else sources.resamples
+    if not (is_quick(law, sources.ladder) if wanted is None else wanted):
         return None
-    draws = draw_laws(law) if ladder is None else resample(ladder, law)
-    return plan_bands(report, draws, costs)
+    return draw_laws(law) if sources.ladder is None else resample(sources.ladder, law)
