@@ -192,12 +192,15 @@ class CalibratedCost:
 
     def table(self, demand: Demand) -> tuple[Array, Array, Array]:
         """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
-        if demand not in self.tables:
+        # with as many questions as are decoded at once, further ones cost what the others do
+        few = replace(demand, questions=min(demand.questions, float(self.max_num_seqs)))
+        if few not in self.tables:
             log_N, shapes = sparse_ladder(self.serving.vocab_size)
-            prices = self.prices_of(shapes, K_GRID, demand)
+            prices = self.prices_of(shapes, K_GRID, few)
             rising = np.maximum.accumulate(prices, axis=1)
-            self.tables[demand] = log_N, np.log(K_GRID), np.log(rising)
-        return self.tables[demand]
+            self.tables[few] = log_N, np.log(K_GRID), np.log(rising)
+        log_N, log_k, log_price = self.tables[few]
+        return log_N, log_k, log_price + math.log(demand.questions / few.questions)
 
     def prices_of(self, models: list[ModelConfig], k: Array, demand: Demand) -> Array:
         """Of the whole demand with k samples a question [M, K]."""
