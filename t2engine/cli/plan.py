@@ -100,11 +100,13 @@ def plan(
     of that machine, in dollars or in joules.
     """
     from t2engine.costs.options import CostOptions, cost_model
+    from t2engine.plan.advice import advise
     from t2engine.plan.bands import plan_bands
     from t2engine.plan.dual import plan_target
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
+    from t2engine.plan.sensitivity import Assumptions, sensitivities
     from t2engine.reports.plan_table import plan_document, plan_table
 
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
@@ -132,26 +134,38 @@ def plan(
     )
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
-    choice, ladder = law_options.choose_law(law, law_file, observations)
+    choice, sources = law_options.choose_law(law, law_file, observations)
     if spend is None:
         assert target is not None
         report = plan_target(choice.law, target, demand, costs, limits)
     else:
         report = plan_budget(choice.law, spend, demand, costs, limits)
     is_plain = target is None and limits == Limits()
-    draws = law_options.draw(choice, ladder, bands) if _may_draw(bands, is_plain) or html else None
-    spread = plan_bands(report, draws, costs) if draws and is_plain else None
+    wants_draws = _may_draw(bands, is_plain) or html is not None
+    drawn = law_options.draw(choice.law, sources, bands) if wants_draws else None
+    spread = plan_bands(report, drawn, costs) if drawn is not None and is_plain else None
     if html is not None:
         from t2engine.reports.planner_document import PlannerInputs
         from t2engine.reports.planner_page import write_planner_page
 
-        write_planner_page(report, PlannerInputs(choice, costs, limits, ladder, draws), html)
+        inputs = PlannerInputs(choice, costs, limits, sources.measured, drawn)
+        write_planner_page(report, inputs, html)
+    known = drawn or sources.resamples
+    given = Assumptions(
+        law=choice.law,
+        cost=costs,
+        limits=limits,
+        refits=() if known is None else known.laws,
+        alternatives=sources.alternatives,
+    )
+    moves = sensitivities(report, given)
+    advice = advise(report, given, sources.measured, moves)
     if as_json:
-        print(json.dumps(plan_document(report, choice, spread)))
+        print(json.dumps(plan_document(report, choice, spread, advice, moves)))
         return
     from rich.console import Console
 
-    Console().print(plan_table(report, choice, spread))
+    Console().print(plan_table(report, choice, spread, advice))
 
 
 def _may_draw(wanted: bool | None, is_plain: bool) -> bool:

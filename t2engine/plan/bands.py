@@ -22,7 +22,7 @@ from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.optimizer import SEARCH_REACH, PlanReport
 from t2engine.plan.problem import Problem
-from t2engine.plan.search import search
+from t2engine.plan.search import QUICK, search
 
 LEVEL = 0.9
 
@@ -79,5 +79,5 @@ def _best(law: PassLaw, report: PlanReport, cost: CostModel) -> tuple[float, flo
         optimum = solve_closed_form(law, cost, report.budget, report.demand)
         return optimum.N, optimum.D, optimum.k
     around = max(report.t2.N / SEARCH_REACH, 1.0), report.t2.N * SEARCH_REACH
-    found = search(Problem(law, cost, report.budget, report.demand), around)[0]
+    found = search(Problem(law, cost, report.budget, report.demand), around, QUICK)[0]
     return found.N, found.D, found.k

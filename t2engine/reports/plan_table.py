@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,17 +13,27 @@ from rich.text import Text
 
 from t2engine.laws.law_file import law_to_dict
 from t2engine.laws.selection import LawChoice
+from t2engine.plan.advice import Advice
 from t2engine.plan.bands import PlanBands
 from t2engine.plan.optimizer import Plan, PlanReport
+from t2engine.plan.sensitivity import Move
+from t2engine.plan.warnings import range_warnings
+from t2engine.plan.words import count
 from t2engine.reports.plan_bands import bands_column, bands_document, bands_line
 from t2engine.reports.units import show_amount
 
 FORMAT = "t2engine.plan"
-VERSION = 2  # 2: train_cost, inference_cost, total_cost in `unit`; 1 had them in FLOPs alone
+# 2: train_cost, inference_cost, total_cost in `unit`; 1 had them in FLOPs alone
+# 3: advice, and sensitivity: factors of N, D, k, and pass@k, for each changed assumption
+VERSION = 3
 
 
 def plan_document(
-    report: PlanReport, choice: LawChoice, bands: PlanBands | None = None
+    report: PlanReport,
+    choice: LawChoice,
+    bands: PlanBands | None = None,
+    advice: Sequence[Advice] = (),
+    moves: Sequence[Move] = (),
 ) -> dict[str, Any]:
     """Everything the table shows and the fitted law, as JSON-able plain data."""
     return {
@@ -43,23 +54,36 @@ def plan_document(
         "law": law_to_dict(choice.law),
         "held_out_errors": choice.held_out_errors,
         "warnings": [*choice.notes, *report.warnings],
+        "advice": [asdict(x) for x in advice],
+        "sensitivity": [asdict(x) for x in moves],
     }
 
 
-def plan_table(report: PlanReport, choice: LawChoice, bands: PlanBands | None = None) -> Group:
+def plan_table(
+    report: PlanReport,
+    choice: LawChoice,
+    bands: PlanBands | None = None,
+    advice: Sequence[Advice] = (),
+) -> Group:
+    """Advice that says how far the plan leaves the data stands for the warnings that do."""
     table = Table(header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("T²", justify="right")
     table.add_column("compute-optimal", justify="right")
-    columns = [_column(report.t2, report), _column(report.compute_optimal, report)]
+    plans, said = (report.t2, report.compute_optimal), {}
+    columns = [_column(plan, report) for plan in plans]
     if bands is not None:
         table.add_column(f"T², {bands.level:.0%} band", justify="right")
         columns.append(bands_column(bands, count))
     for label in columns[0]:
         table.add_row(label, *(column.get(label, "") for column in columns))
     lines = [_saving(report), law_line(choice), bands_line(bands), f"costs: {report.costs}"]
-    lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *report.t2.warnings)]
-    lines += [f"warning, compute-optimal: {x}" for x in report.compute_optimal.warnings]
+    lines += [f"{x.topic}: {x.text}" for x in advice]
+    if any(x.topic == "beyond the data" for x in advice):
+        said = {plan: range_warnings(choice.law.fit, plan.N, plan.D, plan.k) for plan in plans}
+    ours, theirs = ([x for x in plan.warnings if x not in said.get(plan, ())] for plan in plans)
+    lines += [f"warning: {x}" for x in (*choice.notes, *report.warnings, *ours)]
+    lines += [f"warning, compute-optimal: {x}" for x in theirs]
     return Group(Text(_title(report)), table, *(Text(line) for line in lines))
 
 
@@ -109,17 +133,6 @@ def _title(report: PlanReport) -> str:
     least = f"least cost of pass@k {report.target:g}: " if report.target is not None else ""
     total = f"{show_amount(budget.total, report.unit)} in all"
     return f"{least}{total}, {demand.questions:,.0f} questions, {tokens}"
-
-
-def count(value: float) -> str:
-    """Three digits, with a letter from a million on: 29,500 or 283M; beyond that as a power."""
-    if value < 1e6:
-        rounded = float(f"{value:.3g}")
-        return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
-    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if scale <= value < 1000 * scale:
-            return f"{value / scale:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 def _cost(cost: float, plan: Plan, report: PlanReport) -> str:

@@ -20,7 +20,7 @@ from t2engine.laws.counts_bands import DRAWS_PER_REFIT, NEAREST, CountsBands
 from t2engine.laws.draws import Resamples
 from t2engine.laws.law_file import Law, law_to_dict
 from t2engine.laws.selection import LawChoice
-from t2engine.laws.splits import Ladder
+from t2engine.plan.advice import Measured
 from t2engine.plan.bands import LEVEL
 from t2engine.plan.limits import Limits
 from t2engine.plan.optimizer import Plan, PlanReport
@@ -33,18 +33,17 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class PlannerInputs:
-    """What a plan was made from. `ladder` is None where the observations are not at hand,
+    """What a plan was made from. `measured` is None where nobody says what the law was fitted to,
     `resamples` where no bands were drawn."""
 
     choice: LawChoice
     costs: CostModel
     limits: Limits
-    ladder: Ladder | None = None
+    measured: Measured | None = None
     resamples: Resamples | None = None
 
 
 def planner_document(report: PlanReport, inputs: PlannerInputs) -> dict[str, Any]:
-    ladder = inputs.ladder
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -62,7 +61,7 @@ def planner_document(report: PlanReport, inputs: PlannerInputs) -> dict[str, Any
             *_spread_words(report.t2, "of T²"),
             *_spread_words(report.compute_optimal, "of the compute-optimal plan"),
         ],
-        "checkpoints": None if ladder is None else _checkpoints(ladder),
+        "checkpoints": None if inputs.measured is None else _checkpoints(inputs.measured),
         "bands": None if inputs.resamples is None else bands_document(inputs.resamples),
     }
 
@@ -112,10 +111,9 @@ def _plain_law(law: Law, *, with_fit: bool = True) -> dict[str, Any]:
     return document if with_fit else document | {"fit": None}
 
 
-def _checkpoints(ladder: Ladder) -> list[list[float]]:
+def _checkpoints(measured: Measured) -> list[list[float]]:
     """[N, D] of every checkpoint."""
-    evidence = ladder.evidence
-    return np.stack([evidence.N, evidence.D], axis=1).astype(float).tolist()
+    return np.stack([measured.N, measured.D], axis=1).astype(float).tolist()
 
 
 def _spread_words(plan: Plan, whose: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
 from t2engine.costs.profile import build_profile, profile_to_dict
+from t2engine.laws.law_file import law_to_dict, read_shipped_law
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
 from t2engine.laws.splits import counts_ladder
@@ -86,6 +87,39 @@ def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     for words in ("T²", "compute-optimal", "samples per question k", "saving:", "law:", "bands:"):
         assert words in printed
+
+
+def test_a_law_without_refits_has_the_bands_of_its_covariance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(law_to_dict(read_shipped_law())))
+    for words, has_bands in ((["--bands"], True), (["--no-bands"], False)):
+        arguments = ["--budget", "1e15", "--law-file", str(path), *words, "--json"]
+        assert run(["plan", *arguments]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["bands"] is not None) == has_bands
+    assert run(["plan", "--budget", "1e15", "--law-file", str(path), "--bands"]) == 0
+    assert "100 draws from the covariance" in capsys.readouterr().out
+
+
+def test_advice_and_sensitivity_are_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--budget", "1e15", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["version"] == 3
+    topics = [x["topic"] for x in document["advice"]]
+    assert topics == ["beyond the data", "many samples", "fine-tuning", "moves most"]
+    assert all(set(x) == {"topic", "text", "evidence"} for x in document["advice"])
+    keys = {"change", "N", "D", "k", "pass_at_k", "of", "at_edge"}
+    assert all(set(x) == keys for x in document["sensitivity"])
+    changes = {x["change"] for x in document["sensitivity"]}
+    assert {"serving cost +25 %", "the law approach2", "law's beta +1 standard error"} < changes
+    assert any("extrapolates" in x for x in document["t2"]["warnings"])
+    assert run(["plan", "--budget", "1e15"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for advice in document["advice"]:
+        assert f"{advice['topic']}: {advice['text']}" in printed
+    assert "the law extrapolates" not in printed  # which the advice says in full
 
 
 def test_a_target_takes_the_place_of_a_budget(

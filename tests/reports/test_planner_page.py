@@ -17,6 +17,7 @@ from t2engine.costs.profile import HardwareProfile
 from t2engine.laws.draws import resample
 from t2engine.laws.selection import LawChoice, fit_law
 from t2engine.laws.splits import Ladder, counts_ladder
+from t2engine.plan.advice import Measured
 from t2engine.plan.bands import plan_bands
 from t2engine.plan.dual import plan_target
 from t2engine.plan.limits import Limits
@@ -40,6 +41,10 @@ def ladder() -> Ladder:
     return counts_ladder(observations(num_questions=60))
 
 
+def measured(ladder: Ladder) -> Measured:
+    return Measured(ladder.curves.N, ladder.curves.D)
+
+
 @pytest.fixture(scope="module")
 def choices(ladder: Ladder) -> dict[str, LawChoice]:
     return {name: fit_law(ladder, name) for name in LAWS}
@@ -48,7 +53,9 @@ def choices(ladder: Ladder) -> dict[str, LawChoice]:
 @pytest.fixture(scope="module")
 def inputs(ladder: Ladder, choices: dict[str, LawChoice]) -> PlannerInputs:
     choice = choices["counts"]
-    return PlannerInputs(choice, FormulaCost(), Limits(), ladder, resample(ladder, choice.law))
+    return PlannerInputs(
+        choice, FormulaCost(), Limits(), measured(ladder), resample(ladder, choice.law)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +239,7 @@ def test_every_law_plans_as_the_command_does(
 ) -> None:
     choice, limits = choices[law], Limits(max_k=9, max_tokens=2e8, max_size=4e5)
     given = plan_budget(choice.law, Budget(total=1e14), DEMAND, limits=limits)
-    page = planner_page(given, PlannerInputs(choice, FormulaCost(), limits, ladder))
+    page = planner_page(given, PlannerInputs(choice, FormulaCost(), limits, measured(ladder)))
     steps: Steps = [
         {},
         {"hash": "max_k=none&max_tokens=none&max_size=none&budget=2e15"},
