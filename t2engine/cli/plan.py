@@ -68,7 +68,7 @@ def plan(
         typer.Option(
             "--bands/--no-bands",
             help="How far N, D, k and pass@k would move if other models had been measured "
-            "(default: for the counts law on up to 100 checkpoints, which takes a second).",
+            "(default: for pass@k by the counts law on up to 100 checkpoints, which takes a second).",
         ),
     ] = None,
     profile: cost_options.Profile = None,
@@ -78,15 +78,38 @@ def plan(
     usd_per_hour: cost_options.UsdPerHour = None,
     training_usd_per_hour: cost_options.TrainingUsdPerHour = None,
     joules: cost_options.Joules = False,
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,F",
+            help="Judge a plan by the first answer that a verifier accepts, not by pass@k: it "
+            "accepts the share T of right answers and F of wrong ones, such as 0.9,0.05.",
+        ),
+    ] = None,
+    stop_at_first: Annotated[
+        bool,
+        typer.Option(
+            "--stop-at-first",
+            help="Sampling stops at the first answer accepted (without --verifier: the first that "
+            "is right), so that only the expected samples are paid for and k is the most drawn.",
+        ),
+    ] = False,
     max_tokens: Annotated[
         float | None, typer.Option(help="Data wall: the most training tokens.")
     ] = None,
     unique_tokens: Annotated[
         float | None,
-        typer.Option(help="Tokens of data there are; seen --max-epochs times at most."),
+        typer.Option(
+            help="Tokens of data there are. Seen again they are worth less, and the plan decides "
+            "how often they are (at most --max-epochs times)."
+        ),
     ] = None,
     max_epochs: Annotated[
-        float | None, typer.Option(help="How often --unique-tokens may be repeated (default 1).")
+        float | None,
+        typer.Option(
+            help="How often --unique-tokens may be seen (default 40, from where repeats were "
+            "found worthless)."
+        ),
     ] = None,
     max_k: Annotated[
         float | None, typer.Option("--max-k", help="The most samples a question may get.")
@@ -117,6 +140,7 @@ def plan(
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
+    from t2engine.plan.rules import rule_for
     from t2engine.reports.plan_table import plan_document, plan_table
 
     spend = spend_for(budget, train_budget, inference_budget, target)
@@ -140,14 +164,15 @@ def plan(
         max_latency_seconds=max_latency,
         max_memory_bytes=max_memory,
     )
+    rule = rule_for(verifier, stop_at_first)
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
     choice, ladder = _choose(law, law_file, observations)
     if spend is None:
         assert target is not None
-        report = plan_target(choice.law, target, demand, costs, limits)
+        report = plan_target(choice.law, target, demand, costs, limits, rule)
     else:
-        report = plan_budget(choice.law, spend, demand, costs, limits)
+        report = plan_budget(choice.law, spend, demand, costs, limits, rule)
     is_plain = target is None and limits == Limits()
     spread = _bands(report, choice, ladder, bands, costs) if _may_draw(bands, is_plain) else None
     if as_json:
@@ -197,7 +222,8 @@ def _bands(
     from t2engine.plan.bands import plan_bands
 
     law = choice.law
-    if not (is_quick(law, ladder) if wanted is None else wanted):
+    quick = report.rule.is_plain and is_quick(law, ladder)
+    if not (quick if wanted is None else wanted):
         return None
     draws = draw_laws(law) if ladder is None else resample(ladder, law)
     return plan_bands(report, draws, costs)

@@ -74,10 +74,11 @@ def samples_for_expected(
     for _ in range(MAX_STEPS):
         at, slope = drawn(k)
         step = (expected - at) / np.maximum(slope, np.finfo(float).tiny)
-        k = np.where(enough, most, np.clip(k + step, 1.0, most))
-        if np.all(enough | (np.abs(step) <= STEP_TOLERANCE * k) | (at >= expected * CLOSE)):
+        step = np.where(enough | (at >= expected * CLOSE), 0.0, step)
+        k = np.minimum(k + step, most)
+        if np.all(step <= STEP_TOLERANCE * k):
             break
-    return k
+    return np.where(enough, most, k)
 
 
 def posterior_expected_samples(

@@ -39,7 +39,7 @@ from t2engine.laws.pass_law import PassLaw, as_spread
 from t2engine.laws.verifier import VerifiedMeans, Verifier
 
 ENOUGH = 1e-12  # of a question's success: no sum of doubles would show more samples
-BLOCK = 256  # points whose nodes fit a processor's cache
+BLOCK = 64  # points whose nodes fit a processor's cache
 NEARLY_SURE = 0.999  # success from where the chance to fail is computed by itself
 
 
@@ -87,23 +87,25 @@ class VerifiedLaw:
             return beta_expected_samples(*self._spread(N, D), k)
         return self._means(N, D, k, lambda means, k: means.samples(k)[0])
 
-    def samples_for(self, N: ArrayLike, D: ArrayLike, expected: ArrayLike, most: ArrayLike) -> Array:
+    def samples_for(
+        self, N: ArrayLike, D: ArrayLike, expected: ArrayLike, most: ArrayLike
+    ) -> Array:
         """The k of an expected number, at most `most`; what is below 1 stays as it is."""
-        expected, most = np.asarray(expected, float), np.asarray(most, float)
-        drawn, most = np.maximum(expected, 1.0), np.maximum(most, 1.0)
+        expected = np.asarray(expected, float)
+        drawn, largest = np.maximum(expected, 1.0), np.maximum(np.asarray(most, float), 1.0)
         if self.verifier.is_perfect:
-            a, b, drawn, most = np.broadcast_arrays(*self._spread(N, D), drawn, most)
+            a, b, drawn, largest = np.broadcast_arrays(*self._spread(N, D), drawn, largest)
 
             def closed(k: Array) -> tuple[Array, Array]:
                 return beta_expected_samples(a, b, k), beta_samples_slope(a, b, k)
 
-            k = samples_for_expected(closed, drawn, most)
+            k = samples_for_expected(closed, drawn, largest)
         else:
 
             def inverse(means: VerifiedMeans, drawn: Array, most: Array) -> Array:
                 return samples_for_expected(means.samples, drawn, most)
 
-            k = self._means(N, D, drawn, inverse, most)
+            k = self._means(N, D, drawn, inverse, largest)
         return np.where(expected < 1, expected, k)
 
     def _spread(self, N: ArrayLike, D: ArrayLike) -> tuple[Array, Array]:

@@ -98,6 +98,7 @@ class VerifiedMeans:
         rejected = nodes.p * (1 - t) + nodes.wrong * (1 - f)
         self.log_rejected = _log_of_rest(self.accepted, rejected)
         self.inverse = 1 / np.maximum(self.accepted, np.finfo(float).tiny)
+        self.rate = -self.log_rejected * self.inverse  # 1 where few are accepted
 
     def success(self, k: Array) -> Array:
         returned = -np.expm1(k[:, None] * self.log_rejected)
@@ -117,8 +118,9 @@ class VerifiedMeans:
         """Drawn on average, and the slope of that over k."""
         none = np.exp(k[:, None] * self.log_rejected)
         drawn = -np.expm1(k[:, None] * self.log_rejected) * self.inverse
-        drawn = np.where(self.accepted > 0, drawn, k[:, None])
-        slope = np.where(self.accepted > 0, -self.log_rejected * self.inverse, 1.0) * none
+        if self.t == 0 or not self.accepted.all():  # 0 / 0, or as good
+            drawn = np.where(self.accepted > 0, drawn, k[:, None])
+        slope = self.rate * none
         (drawn_at_zero, slope_at_zero), at_one = self._end(self.f, k), self._end(self.t, k)
         found = self.nodes.mean(
             k, (drawn, drawn_at_zero, at_one[0]), (slope, slope_at_zero, at_one[1])
@@ -136,6 +138,5 @@ class VerifiedMeans:
 
 def _log_of_rest(accepted: Array, rejected: Array) -> Array:
     """ln(1 - accepted), from whichever of the two has the digits."""
-    small = accepted < 0.5
-    rest = np.where(small, 1.0, np.maximum(rejected, np.finfo(float).tiny))
-    return np.asarray(np.where(small, np.log1p(-np.where(small, accepted, 0.0)), np.log(rest)))
+    log_rest = np.log(np.maximum(rejected, np.finfo(float).tiny))
+    return np.where(accepted < 0.5, np.log1p(-np.minimum(accepted, 0.5)), log_rest)

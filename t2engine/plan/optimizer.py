@@ -113,16 +113,20 @@ def plan_budget(
     warnings = rule.warnings(problem.cost.measured) + fit_warnings(law)
     if ratio is None:
         warnings += (
-            f"the compute-optimal plan does not reach this pass@k at {LARGEST_RATIO:g} times "
-            "the budget: no saving can be stated",
+            f"the compute-optimal plan does not reach this {rule.success_name} at "
+            f"{LARGEST_RATIO:g} times the budget: no saving can be stated",
         )
     if problem.limits.any:
-        warnings += ("the limits do not hold for the compute-optimal plan and the saving",)
+        data = problem.limits.unique_tokens is not None
+        warnings += (
+            "the limits do not hold for the compute-optimal plan and the saving"
+            + "; tokens repeated there are worth as little" * data,
+        )
         if merit < baseline.merit:
             warnings += ("the compute-optimal plan without limits predicts more than they allow",)
     if others:
         places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
-        warnings += (f"other optima predict the same pass@k: {places}",)
+        warnings += (f"other optima predict the same {rule.success_name}: {places}",)
     return PlanReport(
         t2=best,
         compute_optimal=optimal,

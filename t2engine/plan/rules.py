@@ -8,8 +8,9 @@
 
 Success rises with k under both, so a plan never wants fewer samples than it can pay for. Where a
 verifier accepts wrong answers it stops rising, and beyond laws/verified.py's enough_samples none
-are bought. Measured costs price E samples that are drawn together. Majority vote is not a rule
-here: a law of p says nothing of how wrong answers are spread (laws/majority.py).
+are bought. Limits hold for k itself, latency and memory too. Measured costs price E samples that
+are drawn together. Majority vote is not a rule here: a law of p says nothing of how wrong answers
+are spread (laws/majority.py).
 
 Units:  rates of all right, and of all wrong, answers; k samples per question.
 Raises: ValueError for rates that cannot be, and for a law without a spread of p over questions.
@@ -34,7 +35,9 @@ class SelectionRule:
     def __post_init__(self) -> None:
         t, f = self.verifier.true_positive_rate, self.verifier.false_positive_rate
         if t == 0:
-            raise ValueError("verifier: the true-positive rate must be above 0 and at most 1, got 0")
+            raise ValueError(
+                "verifier: the true-positive rate must be above 0 and at most 1, got 0"
+            )
         if f == 1:
             raise ValueError(
                 "verifier: the false-positive rate must be at least 0 and below 1, got 1: a "
