@@ -91,8 +91,9 @@ def test_data_in_the_way_are_said_and_the_other_plan_has_them_too() -> None:
 def test_a_target_counts_repeats() -> None:
     law, budget, demand = random_approach2(2)
     best = plan_budget(law, budget, demand).t2
-    limits = Limits(unique_tokens=best.D / 10)
-    free, held = (plan_target(law, 0.5 * best.pass_at_k, demand, limits=x) for x in (None, limits))
+    free = plan_target(law, 0.5 * best.pass_at_k, demand)
+    limits = Limits(unique_tokens=free.t2.D / 10)
+    held = plan_target(law, 0.5 * best.pass_at_k, demand, limits=limits)
     assert held.t2.total_cost > free.t2.total_cost
     again = plan_budget(law, Budget(total=held.t2.total_cost), demand, limits=limits).t2
     assert again.pass_at_k == pytest.approx(0.5 * best.pass_at_k, rel=1e-6)
