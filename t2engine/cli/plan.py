@@ -68,7 +68,7 @@ def plan(
         typer.Option(
             "--bands/--no-bands",
             help="How far N, D, k and pass@k would move if other models had been measured "
-            "(default: for pass@k by the counts law on up to 100 checkpoints, which takes a second).",
+            "(default: for pass@k by the counts law on up to 100 checkpoints, a second).",
         ),
     ] = None,
     profile: cost_options.Profile = None,

@@ -45,7 +45,7 @@ class BetaNodes:
     weight: Array
 
     def mean(self, k: Array, *functions: tuple[Array, Array, Array]) -> tuple[Array, ...]:
-        """Of each function, given by its values at the nodes [P, J] and at p = 0 and 1; k is [P]."""
+        """Of functions given by their values at the nodes [P, J] and at p = 0 and 1; k is [P]."""
         none_right = np.exp(log_beta_ratio(self.a, self.b, k))
         right = self.a / (self.a + self.b)
         fading = None

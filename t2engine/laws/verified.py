@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,7 +48,7 @@ class VerifiedLaw:
     """`training`, and with it the compute-optimal path, and the fit are the wrapped law's own."""
 
     law: PassLaw
-    verifier: Verifier = Verifier()
+    verifier: Verifier = field(default_factory=Verifier)
 
     def __post_init__(self) -> None:
         as_spread(self.law)

@@ -56,10 +56,9 @@ class Verifier:
     def beta(self, a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Verified:
         """Mean over questions whose p is drawn from Beta(a, b)."""
         a, b, k = np.broadcast_arrays(*check_shape(a, b), check_k(k))
-        success, samples = np.empty(a.shape), np.empty(a.shape)
         means = VerifiedMeans(self, beta_nodes(a.ravel(), b.ravel()))
-        success.flat, samples.flat = means.success(k.ravel()), means.samples(k.ravel())[0]
-        return Verified(success, samples)
+        success, (samples, _) = means.success(k.ravel()), means.samples(k.ravel())
+        return Verified(success.reshape(a.shape), samples.reshape(a.shape))
 
     def posterior(
         self,

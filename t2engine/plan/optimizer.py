@@ -11,7 +11,7 @@ Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost, Spread
 from t2engine.laws.approach1 import Approach1Law
@@ -79,7 +79,7 @@ class PlanReport:
     costs: str
     measured: bool
     target: float | None = None
-    rule: SelectionRule = SelectionRule()
+    rule: SelectionRule = field(default_factory=SelectionRule)
 
     @property
     def saving(self) -> float | None:

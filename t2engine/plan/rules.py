@@ -18,7 +18,7 @@ Raises: ValueError for rates that cannot be, and for a law without a spread of p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from t2engine.laws.pass_law import PassLaw
 from t2engine.laws.verified import VerifiedLaw
@@ -29,7 +29,7 @@ ENDLESS = 1e9  # the k of a plan that goes on until a sample is accepted
 
 @dataclass(frozen=True)
 class SelectionRule:
-    verifier: Verifier = Verifier()
+    verifier: Verifier = field(default_factory=Verifier)
     stop_at_first: bool = False
 
     def __post_init__(self) -> None:

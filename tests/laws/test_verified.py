@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -35,7 +37,7 @@ def integral(verifier: Verifier, a: float, b: float, k: float) -> tuple[float, f
     cuts = [middle - 100 / min(a, 1), middle - 10, middle, middle + 10, middle + 100 / min(b, 1)]
     found = []
     for name in ("success", "samples"):
-        ends = zip(cuts[:-1], cuts[1:], strict=True)
+        ends = pairwise(cuts)
         found.append(sum(quad(outcome, *x, args=(name,), epsrel=1e-9, limit=200)[0] for x in ends))
     return found[0], found[1]
 
