@@ -51,7 +51,7 @@ def plan(
         typer.Option(
             "--bands/--no-bands",
             help="How far N, D, k and pass@k would move if other models had been measured "
-            "(default: for the counts law on up to 100 checkpoints, which takes a second).",
+            "(default: for pass@k by the counts law on up to 100 checkpoints, a second).",
         ),
     ] = None,
     profile: cost_options.Profile = None,
@@ -61,15 +61,38 @@ def plan(
     usd_per_hour: cost_options.UsdPerHour = None,
     training_usd_per_hour: cost_options.TrainingUsdPerHour = None,
     joules: cost_options.Joules = False,
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T,F",
+            help="Judge a plan by the first answer that a verifier accepts, not by pass@k: it "
+            "accepts the share T of right answers and F of wrong ones, such as 0.9,0.05.",
+        ),
+    ] = None,
+    stop_at_first: Annotated[
+        bool,
+        typer.Option(
+            "--stop-at-first",
+            help="Sampling stops at the first answer accepted (without --verifier: the first that "
+            "is right), so that only the expected samples are paid for and k is the most drawn.",
+        ),
+    ] = False,
     max_tokens: Annotated[
         float | None, typer.Option(help="Data wall: the most training tokens.")
     ] = None,
     unique_tokens: Annotated[
         float | None,
-        typer.Option(help="Tokens of data there are; seen --max-epochs times at most."),
+        typer.Option(
+            help="Tokens of data there are. Seen again they are worth less, and the plan decides "
+            "how often they are (at most --max-epochs times)."
+        ),
     ] = None,
     max_epochs: Annotated[
-        float | None, typer.Option(help="How often --unique-tokens may be repeated (default 1).")
+        float | None,
+        typer.Option(
+            help="How often --unique-tokens may be seen (default 40, from where repeats were "
+            "found worthless)."
+        ),
     ] = None,
     max_k: Annotated[
         float | None, typer.Option("--max-k", help="The most samples a question may get.")
@@ -106,6 +129,7 @@ def plan(
     from t2engine.plan.limits import Limits
     from t2engine.plan.optimizer import plan_budget
     from t2engine.plan.problem import demand_for, spend_for
+    from t2engine.plan.rules import rule_for
     from t2engine.plan.sensitivity import Assumptions, sensitivities
     from t2engine.reports.plan_table import plan_document, plan_table
 
@@ -132,17 +156,24 @@ def plan(
         max_latency_seconds=max_latency,
         max_memory_bytes=max_memory,
     )
+    rule = rule_for(verifier, stop_at_first)
+    if html is not None and not (rule.is_plain and unique_tokens is None):
+        raise ValueError(
+            "--html plans by pass@k of new tokens: leave --verifier, --stop-at-first and "
+            "--unique-tokens out, or the page"
+        )
     demand = demand_for(spend, questions, tokens, prompt_tokens, measured=profile is not None)
     costs = cost_model(options)
     choice, sources = law_options.choose_law(law, law_file, observations)
     if spend is None:
         assert target is not None
-        report = plan_target(choice.law, target, demand, costs, limits)
+        report = plan_target(choice.law, target, demand, costs, limits, rule)
     else:
-        report = plan_budget(choice.law, spend, demand, costs, limits)
+        report = plan_budget(choice.law, spend, demand, costs, limits, rule)
     is_plain = target is None and limits == Limits()
     wants_draws = _may_draw(bands, is_plain) or html is not None
-    drawn = law_options.draw(choice.law, sources, bands) if wants_draws else None
+    wanted = bool(bands) if not rule.is_plain else bands  # a search with a rule takes seconds
+    drawn = law_options.draw(choice.law, sources, wanted) if wants_draws else None
     spread = plan_bands(report, drawn, costs) if drawn is not None and is_plain else None
     if html is not None:
         from t2engine.reports.planner_document import PlannerInputs

@@ -15,17 +15,18 @@ Units:  factors of N, D and k; pass@k itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from t2engine.costs.formula import CostModel, FormulaCost
+from t2engine.costs.formula import CostModel, Demand, FormulaCost
 from t2engine.costs.scaled import scaled_cost
 from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.pass_law import PassLaw
 from t2engine.laws.shifts import shifted_laws
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.limits import Limits
-from t2engine.plan.optimizer import SEARCH_REACH, PlanReport
-from t2engine.plan.problem import BudgetTooSmallError, Problem
+from t2engine.plan.optimizer import SEARCH_REACH, PlanReport, problem_of
+from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
 from t2engine.plan.search import QUICK, search
 
 DEARER = 1.25
@@ -65,11 +66,23 @@ class Move:
 
 
 def sensitivities(report: PlanReport, given: Assumptions) -> tuple[Move, ...]:
-    """The largest move first."""
-    problem = Problem(given.law, given.cost, report.budget, report.demand, given.limits)
-    base = _best(problem, report.t2.N)
+    """The largest move first; none for a plan with a selection rule, whose searches take seconds
+    each."""
+    if not report.rule.is_plain:
+        return ()
+
+    def problem(
+        law: PassLaw = given.law,
+        cost: CostModel = given.cost,
+        budget: Budget = report.budget,
+        demand: Demand = report.demand,
+        limits: Limits = given.limits,
+    ) -> Problem:
+        return problem_of(law, cost, budget, demand, limits)
+
+    base = _best(problem(), report.t2.N)
     moves = []
-    for change, changed, of in _changes(problem, given):
+    for change, changed, of in _changes(problem, report, given):
         try:
             N, D, k, success, at_edge = _best(changed, report.t2.N)
         except BudgetTooSmallError:
@@ -80,28 +93,29 @@ def sensitivities(report: PlanReport, given: Assumptions) -> tuple[Move, ...]:
     return tuple(sorted(moves, key=lambda move: -move.size))
 
 
-def _changes(problem: Problem, given: Assumptions) -> list[tuple[str, Problem, str]]:
-    demand, cost = problem.demand, problem.cost
+def _changes(
+    problem: Callable[..., Problem], report: PlanReport, given: Assumptions
+) -> list[tuple[str, Problem, str]]:
+    budget, demand, cost = report.budget, report.demand, given.cost
     tokens, prompt = demand.output_tokens, demand.prompt_tokens
     changes = {
-        "budget x2": problem.scaled(2.0),
-        "budget /2": problem.scaled(0.5),
-        "training cost +25 %": replace(problem, cost=scaled_cost(cost, training=DEARER)),
-        "serving cost +25 %": replace(problem, cost=scaled_cost(cost, serving=DEARER)),
-        "output tokens x2": replace(problem, demand=replace(demand, output_tokens=2 * tokens)),
+        "budget x2": problem(budget=budget.scaled(2.0)),
+        "budget /2": problem(budget=budget.scaled(0.5)),
+        "training cost +25 %": problem(cost=scaled_cost(cost, training=DEARER)),
+        "serving cost +25 %": problem(cost=scaled_cost(cost, serving=DEARER)),
+        "output tokens x2": problem(demand=replace(demand, output_tokens=2 * tokens)),
     }
     longer = "prompt tokens x2" if prompt else f"a prompt of {tokens:g} tokens"
     with_prompt = replace(demand, prompt_tokens=2 * prompt if prompt else tokens)
-    changes[longer] = replace(problem, demand=with_prompt)
-    if not problem.budget.is_split:
-        twice = replace(demand, questions=2 * demand.questions)
-        changes["questions x2"] = replace(problem, demand=twice)
-    if problem.limits.any:
-        changes["no limits"] = replace(problem, limits=Limits())
+    changes[longer] = problem(demand=with_prompt)
+    if not budget.is_split:
+        changes["questions x2"] = problem(demand=replace(demand, questions=2 * demand.questions))
+    if given.limits.any:
+        changes["no limits"] = problem(limits=Limits())
     found = [(name, changed, "assumption") for name, changed in changes.items()]
-    found += [(f"the law {x.name}", replace(problem, law=x), "law") for x in given.alternatives]
+    found += [(f"the law {x.name}", problem(law=x), "law") for x in given.alternatives]
     for name, law in shifted_laws(given.law, given.refits).items():
-        found.append((f"law's {name} +1 standard error", replace(problem, law=law), "parameter"))
+        found.append((f"law's {name} +1 standard error", problem(law=law), "parameter"))
     return found
 
 

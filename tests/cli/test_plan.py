@@ -160,6 +160,45 @@ def test_a_page_goes_beside_what_is_printed(
     assert [path.name for path in tmp_path.iterdir()] == ["plan.html"]
 
 
+def test_rules_are_in_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--train-budget", "1e13", "--inference-budget", "1e7", "--stop-at-first"]
+    assert run([*arguments, "--json"]) == 0
+    stopped = json.loads(capsys.readouterr().out)
+    assert stopped["rule"]["stop_at_first"] is True
+    assert stopped["bands"] is None
+    assert stopped["t2"]["expected_samples"] < stopped["t2"]["k"]
+    assert run([*arguments, "--verifier", "0.9,0.05"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "samples expected",
+        "predicted verified success",
+        "rule: the answer is the first sample that a verifier accepts; it accepts 0.9 of right",
+    ):
+        assert words in printed
+    assert run([*arguments[:-1], "--verifier", "0.9,0.05", "--json"]) == 0
+    judged = json.loads(capsys.readouterr().out)
+    rates = {"true_positive_rate": 0.9, "false_positive_rate": 0.05}
+    assert judged["rule"] == {"verifier": rates, "stop_at_first": False}
+    assert judged["t2"]["expected_samples"] == judged["t2"]["k"]
+    assert judged["t2"]["pass_at_k"] < stopped["t2"]["pass_at_k"]
+
+
+def test_repeats_are_in_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--budget", "1e15", "--unique-tokens", "1e8"]
+    assert run([*arguments, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["t2"]
+    assert plan["epochs"] == pytest.approx(plan["D"] / 1e8)
+    assert 1e8 < plan["effective_tokens"] < plan["D"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    for words in ("epochs", "new tokens that D is worth", "tokens are repeated: "):
+        assert words in printed
+    assert run([*arguments, "--max-epochs", "1", "--json"]) == 0
+    once = json.loads(capsys.readouterr().out)["t2"]
+    assert once["effective_tokens"] == once["D"] == pytest.approx(1e8)
+    assert once["pass_at_k"] < plan["pass_at_k"]
+
+
 def test_a_profile_prices_in_seconds_or_money(
     ladder: str, profile: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +272,13 @@ def test_measured_budgets_for_one_question_are_for_whole_answers(
         (
             ["--budget", "1e14", "--html", "absent/plan.html"],
             "--html must be a file in a directory",
+        ),
+        (["--budget", "1e14", "--verifier", "0.9"], "verifier must be two rates T,F"),
+        (["--budget", "1e14", "--verifier", "0,0.1"], "true-positive rate must be above 0"),
+        (["--budget", "1e14", "--verifier", "0.9,1"], "false-positive rate must be .* below 1"),
+        (
+            ["--budget", "1e14", "--stop-at-first", "--law", "approach1"],
+            "approach1 has only its mean: plan with the law counts or approach2",
         ),
         (["--target", "1"], "target must be a pass@k above 0 and below 1, got 1"),
         (["--budget", "10", "--usd-per-hour", "1"], "--usd-per-hour needs --profile"),
