@@ -115,14 +115,14 @@ def audit(
     costs = cost_model(options)
     says_law = (law, law_file, observations) != ("best", None, None)
     if stored.law is None or says_law or stored.law == read_shipped_law():
-        choice, ladder = law_options.choose_law(law, law_file, observations)
+        choice, sources = law_options.choose_law(law, law_file, observations)
     else:
-        choice, ladder = LawChoice(stored.law, ()), None
+        choice, sources = LawChoice(stored.law, ()), law_options.Sources()
     choice = replace(choice, notes=(*choice.notes, *unit_notes(stored, costs.unit)))
     report = audit_plan(choice.law, stored.N, stored.D, stored.k, demand, costs, limits)
     # without observations laws are drawn from a normal approximation, which is far too wide
-    wanted = bool(bands) if ladder is None else bands
-    laws = None if report.is_best else law_options.draw(choice, ladder, wanted)
+    wanted = bool(bands) if sources.measured is None else bands
+    laws = None if report.is_best else law_options.draw(choice.law, sources, wanted)
     odds = None if laws is None else audit_odds(report, laws)
     if as_json:
         print(json.dumps(audit_document(report, choice, tolerance, odds)))

@@ -52,7 +52,7 @@ def fit(
     """
     from t2engine.engine.progress import progress_bar
     from t2engine.laws.comparison import compare_laws, num_steps
-    from t2engine.laws.law_file import law_to_dict
+    from t2engine.laws.law_file import LawFile, law_file_to_dict
     from t2engine.laws.lm_eval import LogChoice
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import LAW_NAMES
@@ -77,7 +77,10 @@ def fit(
     chosen = comparison.best.law
     assert chosen is not None
     if out is not None:
-        write_text(out, json.dumps(law_to_dict(chosen), indent=1) + "\n")
+        fitted = (x.law for x in comparison.contenders if x is not comparison.best)
+        others = tuple(x for x in fitted if x is not None)
+        file = LawFile(chosen, comparison.best.resamples, others)
+        write_text(out, json.dumps(law_file_to_dict(file), indent=1) + "\n")
     if as_json:
         print(json.dumps(fit_document(comparison, rows)))
     else:

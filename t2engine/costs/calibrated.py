@@ -113,12 +113,12 @@ class CalibratedCost:
     def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
         """Below one sample's price, k is as much below 1 as the budget is below the price."""
         log_N, log_k, log_price = self.table(demand)
-        N, budget = np.broadcast_arrays(np.asarray(N, float), np.asarray(budget, float))
-        at_N = interpolate_rows(log_N, log_price, np.log(N))
+        at_N = interpolate_rows(log_N, log_price, np.log(np.asarray(N, float)))
         with np.errstate(divide="ignore"):
-            log_budget = np.log(np.maximum(budget, 0.0))
+            log_budget = np.log(np.maximum(np.asarray(budget, float), 0.0))
         x = np.clip(log_budget, at_N[..., 0], at_N[..., -1])
-        above = np.clip((at_N < x[..., None]).sum(-1), 1, len(log_k) - 1)
+        above = np.clip(np.count_nonzero(at_N < x[..., None], axis=-1), 1, len(log_k) - 1)
+        at_N = np.broadcast_to(at_N, (*x.shape, len(log_k)))
         low, high = pick(at_N, above - 1), pick(at_N, above)
         share = (x - low) / np.maximum(high - low, FLATTEST)
         found = (1 - share) * log_k[above - 1] + share * log_k[above]
@@ -192,20 +192,23 @@ class CalibratedCost:
 
     def table(self, demand: Demand) -> tuple[Array, Array, Array]:
         """ln N [M], ln k [K] and ln of the price of the whole demand [M, K]."""
-        if demand not in self.tables:
+        # with as many questions as are decoded at once, further ones cost what the others do
+        few = replace(demand, questions=min(demand.questions, float(self.max_num_seqs)))
+        if few not in self.tables:
             log_N, shapes = sparse_ladder(self.serving.vocab_size)
-            prices = np.array([self.price_of(config, K_GRID, demand) for config in shapes])
+            prices = self.prices_of(shapes, K_GRID, few)
             rising = np.maximum.accumulate(prices, axis=1)
-            self.tables[demand] = log_N, np.log(K_GRID), np.log(rising)
-        return self.tables[demand]
+            self.tables[few] = log_N, np.log(K_GRID), np.log(rising)
+        log_N, log_k, log_price = self.tables[few]
+        return log_N, log_k, log_price + math.log(demand.questions / few.questions)
 
-    def price_of(self, config: ModelConfig, k: Array, demand: Demand) -> Array:
-        """Of the whole demand with k samples a question [K]."""
+    def prices_of(self, models: list[ModelConfig], k: Array, demand: Demand) -> Array:
+        """Of the whole demand with k samples a question [M, K]."""
         steps, times = self.decoding(k, demand)
-        decoding = (times * self.step_prices(config, steps).reshape(times.shape)).sum(0)
-        first = self.step_prices(config, [prompt_step(demand)])[0]
+        prices = self.step_prices(models, [*steps, prompt_step(demand)])
+        decoding = (times * prices[:, :-1].reshape(-1, *times.shape)).sum(1)
         host = self.serving_tariff.price(self.serving.sample_seconds, 0.0, 0.0)
-        return demand.questions * (first + k * host) + decoding
+        return np.asarray(demand.questions * (prices[:, -1:] + k * host) + decoding, float)
 
     def decoding(self, k: Array, demand: Demand) -> tuple[list[Step], Array]:
         """The decode steps that stand for all, [NODES K], and how often each is made [NODES, K]."""
@@ -223,15 +226,16 @@ class CalibratedCost:
         ]
         return shapes, weights[:, None] / 2 * (samples * steps / rows)
 
-    def step_prices(self, config: ModelConfig, steps: list[Step]) -> Array:
+    def step_prices(self, models: list[ModelConfig], steps: list[Step]) -> Array:
+        """Every model's of every step [M, S]."""
         costs = self.serving
         once = list(dict.fromkeys(steps))  # beyond max_num_seqs samples a question, all are one
-        models = [(config, costs.precision)] * len(once)
-        table = costs.profile.measured.tabulate(models, once)
+        each = [(config, costs.precision) for config in models for _ in once]
+        table = costs.profile.measured.tabulate(each, once * len(models))
         seconds = step_seconds(costs.fit.rates, table)
-        place = {step: i for i, step in enumerate(once)}
+        place_of = {step: i for i, step in enumerate(once)}
         prices = self.serving_tariff.price(seconds, table.flops, table.bytes)
-        return prices[[place[step] for step in steps]]
+        return prices.reshape(len(models), -1)[:, [place_of[step] for step in steps]]
 
 
 def prompt_step(demand: Demand) -> PrefillStep:
@@ -240,12 +244,21 @@ def prompt_step(demand: Demand) -> PrefillStep:
 
 def interpolate(log_N: Array, log_k: Array, log_values: Array, N: ArrayLike, k: ArrayLike) -> Array:
     """exp of log_values [M, K] at points; k is held within the grid."""
-    N, k = np.broadcast_arrays(np.asarray(N, float), np.asarray(k, float))
-    at_N = interpolate_rows(log_N, log_values, np.log(N))  # [..., K]
-    at_k = np.clip(np.log(k), log_k[0], log_k[-1])
-    above = np.clip(np.searchsorted(log_k, at_k), 1, len(log_k) - 1)
-    share = (at_k - log_k[above - 1]) / (log_k[above] - log_k[above - 1])
-    return np.asarray(np.exp((1 - share) * pick(at_N, above - 1) + share * pick(at_N, above)))
+    row, row_share = place(log_N, np.log(np.asarray(N, float)))
+    at_k = np.clip(np.log(np.asarray(k, float)), log_k[0], log_k[-1])
+    column, share = place(log_k, at_k)
+
+    def at_column(index: NDArray[np.int64]) -> Array:
+        low, high = log_values[row - 1, index], log_values[row, index]
+        return np.asarray((1 - row_share) * low + row_share * high, float)
+
+    return np.asarray(np.exp((1 - share) * at_column(column - 1) + share * at_column(column)))
+
+
+def place(grid: Array, at: Array) -> tuple[NDArray[np.int64], Array]:
+    """The index of the grid's point above, and how far `at` has come towards it from the last."""
+    above = np.clip(np.searchsorted(grid, at), 1, len(grid) - 1)
+    return above, np.asarray((at - grid[above - 1]) / (grid[above] - grid[above - 1]), float)
 
 
 def pick(values: Array, index: NDArray[np.int64]) -> Array:
@@ -264,6 +277,5 @@ def sparse_ladder(vocab_size: int) -> tuple[Array, list[ModelConfig]]:
 
 def interpolate_rows(log_N: Array, values: Array, at: Array) -> Array:
     """values [M, K] at points [...]: [..., K]; beyond an end as between the two rungs there."""
-    above = np.clip(np.searchsorted(log_N, at), 1, len(log_N) - 1)
-    share = (at - log_N[above - 1]) / (log_N[above] - log_N[above - 1])
+    above, share = place(log_N, at)
     return np.asarray((1 - share)[..., None] * values[above - 1] + share[..., None] * values[above])

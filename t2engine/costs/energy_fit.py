@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from t2engine.costs.measurements import Measurement, Measurements
 from t2engine.costs.step_fit import KINDS, step_table
@@ -81,6 +80,8 @@ def step_of(point: Mapping[str, Any]) -> Measurement:
 
 def solve(work: Array, joules: Array, spreads: Array) -> Array:
     """Joules of a unit of each column of `work`."""
+    from scipy.optimize import nnls  # reading a profile does without scipy
+
     size = np.linalg.norm(work / spreads[:, None], axis=0)  # so that columns are alike
     numbers, _ = nnls(work / spreads[:, None] / size, joules / spreads)
     return np.asarray(numbers / size)

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from t2engine.costs.steps import Array
 
@@ -102,6 +101,8 @@ def fit_positive(
     from_where: Array,
 ) -> tuple[Array, bool]:
     """The numbers, and whether the search ended by itself. It begins `from_where`."""
+    from scipy.optimize import least_squares  # reading a profile does without scipy
+
     spread = np.maximum(spreads, FLOOR_SPREAD)
 
     def residuals(log_numbers: Array) -> Array:

@@ -43,7 +43,7 @@ def cost_model(options: CostOptions) -> CostModel:
     """The formula costs where no profile was given."""
     if options.profile is None:
         return FormulaCost()
-    # fitted machines bring scipy, which a plan by formula does without
+    # a machine's costs take a while to import, which a plan by formula does without
     from t2engine.costs.machine import measured_cost
 
     return measured_cost(options)

@@ -50,6 +50,9 @@ class Approach2Law:
         a, b, _, _ = _link(np.array([theta]), np.asarray(loss, float))
         return a[0], b[0]
 
+    def spread_at(self, N: ArrayLike, D: ArrayLike) -> tuple[Array, Array]:
+        return self.link(self.training.loss(N, D))
+
     def pass_at_k(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
         return np.asarray(-np.expm1(-self.merit(N, D, k)), float)
 

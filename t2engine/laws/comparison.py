@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from t2engine.laws.draws import intervals, resample
+from t2engine.laws.draws import Resamples, intervals, resample
 from t2engine.laws.law import FitReport
 from t2engine.laws.selection import Score, choose, fit_whole, law_notes, obstacle, score_laws
 from t2engine.laws.splits import LAWS, SPLITS, FittedLaw, Ladder
@@ -21,6 +21,7 @@ class Contender:
     scores: tuple[Score, ...] = ()  # one a split
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 5 % to 95 %
     notes: tuple[str, ...] = ()
+    resamples: Resamples | None = None  # that the intervals are of
 
     @property
     def reports(self) -> dict[str, FitReport]:
@@ -77,9 +78,10 @@ def compare_laws(
             continue
         law = fit_whole(ladder, name, seed=seed)
         on_step()
-        spread = intervals(resample(ladder, law, seed=seed).laws)
+        drawn = resample(ladder, law, seed=seed)
         on_step()
         own = tuple(x for x in scores if x.law == name)
-        contenders.append(Contender(name, law, "", own, spread, law_notes(ladder, name)))
+        spread, notes = intervals(drawn.laws), law_notes(ladder, name)
+        contenders.append(Contender(name, law, "", own, spread, notes, drawn))
     best, why = choose(possible, scores)
     return Comparison(tuple(contenders), next(x for x in contenders if x.name == best), why)

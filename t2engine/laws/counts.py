@@ -98,6 +98,9 @@ class CountsLaw:
             (1 - mean) * concentration, float
         )
 
+    def spread_at(self, N: ArrayLike, D: ArrayLike) -> tuple[Array, Array]:
+        return self.link(self.ability(N, D))
+
     def pass_at_ability(self, ability: ArrayLike, k: ArrayLike) -> Array:
         a, b = self.link(ability)
         return np.asarray(-np.expm1(log_beta_ratio(a, b, k)), float)

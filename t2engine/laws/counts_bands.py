@@ -19,6 +19,7 @@ Raises: ValueError for fewer than 3 models, or a level outside (0, 1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,10 +41,16 @@ REFIT_TOLERANCE = 1e-5  # a spread needs no last digit
 class CountsBands:
     laws: tuple[CountsLaw, ...]  # one a refit
     law: CountsLaw
-    ability: Array  # [M], predicted
-    deviation: Array  # [M], of the same checkpoint, in log-odds
+    N: Array  # [M], of the checkpoints fitted to
+    D: Array  # [M]
+    deviation: Array  # [M], in log-odds
     rest: Array  # [M, K] of pass@k over SAMPLES_OF_INTEREST, after the shift
     seed: int
+
+    @cached_property
+    def ability(self) -> Array:
+        """Of the checkpoints, as predicted, [M]."""
+        return self.law.ability(self.N, self.D)
 
     def band(
         self, N: ArrayLike, D: ArrayLike, k: ArrayLike, level: float = 0.9
@@ -118,7 +125,8 @@ def fit_counts_bands(
     return CountsBands(
         laws=tuple(law_of(turn @ theta) for theta in batch.values),
         law=law,
-        ability=law.ability(evidence.N, evidence.D),
+        N=evidence.N,
+        D=evidence.D,
         deviation=deviation * freedom,
         rest=rest * freedom,
         seed=seed,

@@ -47,9 +47,13 @@ def resample(ladder: Ladder, law: FittedLaw, *, seed: int = 0) -> Resamples:
     num_resamples = NUM_RESAMPLES[law.name]
     if isinstance(law, CountsLaw):
         bands = fit_counts_bands(law, ladder.evidence, num_resamples=num_resamples, seed=seed)
-        return Resamples(bands.laws, f"{num_resamples} {REFITS}", bands)
+        return resamples_of(bands)
     laws = _refitted(ladder.curves, law.name, num_resamples, seed)
     return Resamples(laws, f"{len(laws)} {REFITS}")
+
+
+def resamples_of(bands: CountsBands) -> Resamples:
+    return Resamples(bands.laws, f"{len(bands.laws)} {REFITS}", bands)
 
 
 def draw_laws(law: FittedLaw, *, num_draws: int = 100, seed: int = 0) -> Resamples:

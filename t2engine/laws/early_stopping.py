@@ -13,17 +13,27 @@ m = k - 1, one recurrence in (b, k) and one step of G(x + 1) = x G(x) make it
 
 where every term is positive and every gamma function has a positive argument.
 
+E is concave in k, with the slope
+
+    dE/dk = B(a, b + k) / B(a, b) (b + k + d) (psi(b + k + d) - psi(b + k)) / d
+
 Shapes: arguments broadcast; counts are [Q]. k >= 1 may be real.
 Raises: ValueError for k below 1, p outside [0, 1], a or b not above 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from t2engine.laws.gamma import Array, digamma_difference, log_beta_ratio
 from t2engine.laws.passk import check_counts
+
+MAX_STEPS = 200  # Newton's, of which some 10 are made; where E nearly ends, each adds a share to k
+STEP_TOLERANCE = 1e-11
+CLOSE = 1 - 1e-14  # E there is as near as its rounding
 
 
 def expected_samples(p: ArrayLike, k: ArrayLike) -> Array:
@@ -41,6 +51,34 @@ def beta_expected_samples(a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Array:
     slope = np.where(d == 0, digamma_difference(b + 2, m), slope)
     rest = (m + (b + 1) * (a + b + m) * slope) / (b + k)
     return np.asarray(1 + b / (a + b) * rest, float)
+
+
+def beta_samples_slope(a: Array, b: Array, k: Array) -> Array:
+    """Of `beta_expected_samples` over k, to some 1e-6."""
+    d, x = a - 1, b + k
+    d = np.where(np.abs(d) < 1e-6, 1e-6, d)
+    apart = digamma_difference(x + np.minimum(d, 0), np.abs(d)) / np.abs(d)
+    return np.asarray(np.exp(log_beta_ratio(a, b, k)) * (x + d) * apart, float)
+
+
+def samples_for_expected(
+    drawn: Callable[[Array], tuple[Array, Array]], expected: Array, most: Array
+) -> Array:
+    """The k in [1, most] whose expected samples are `expected`; `most` where none draws so many.
+
+    `drawn` gives the expected samples at k and their slope. It is concave and at most k, so that
+    Newton's method from k = expected climbs to the root without passing it.
+    """
+    k = np.minimum(expected, most)
+    enough = drawn(most)[0] <= expected
+    for _ in range(MAX_STEPS):
+        at, slope = drawn(k)
+        step = (expected - at) / np.maximum(slope, np.finfo(float).tiny)
+        step = np.where(enough | (at >= expected * CLOSE), 0.0, step)
+        k = np.minimum(k + step, most)
+        if np.all(step <= STEP_TOLERANCE * k):
+            break
+    return np.where(enough, most, k)
 
 
 def posterior_expected_samples(

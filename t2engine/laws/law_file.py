@@ -1,6 +1,10 @@
 """Laws as plain dicts (law.json) and back.
 
-    {"format": "t2engine.law", "version": 1, "law": "approach1", "parameters": {...}, "fit": {...}}
+    {"format": "t2engine.law", "version": 2, "law": "approach1", "parameters": {...}, "fit": {...}}
+
+A file may carry "resamples" beside a counts law, the refits that its bands are drawn from
+(laws/resample_file.py), and "alternatives", other laws of the same observations. Version 1 has
+neither.
 
 Raises: ValueError naming the key, what was expected and what was there.
 """
@@ -8,11 +12,11 @@ Raises: ValueError naming the key, what was expected and what was there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,11 +25,16 @@ from t2engine.laws.approach2 import Approach2Law
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.counts import CountsLaw
 from t2engine.laws.counts_likelihood import NAMES
+from t2engine.laws.draws import Resamples, resamples_of
 from t2engine.laws.law import FitReport
+from t2engine.laws.resample_file import bands_from_dict, bands_to_dict
+from t2engine.laws.splits import FittedLaw
 
 FORMAT = "t2engine.law"
-VERSION = 1
+VERSION = 2  # 2: `resamples` and `alternatives` may stand beside the law
+READABLE = [1, VERSION]
 
+Read = TypeVar("Read")
 Law = ChinchillaLaw | Approach1Law | Approach2Law | CountsLaw
 
 LAWS: dict[str, type[Law]] = {
@@ -35,6 +44,15 @@ LAWS: dict[str, type[Law]] = {
     "counts": CountsLaw,
 }
 NOT_NUMBERS = ("fit", "training", "covariance")
+
+
+@dataclass(frozen=True, eq=False)
+class LawFile:
+    """A law of pass@k, its refits, and what else was fitted to the same observations."""
+
+    law: FittedLaw
+    resamples: Resamples | None = None
+    alternatives: tuple[FittedLaw, ...] = ()
 
 
 def law_to_dict(law: Law) -> dict[str, Any]:
@@ -49,11 +67,19 @@ def law_to_dict(law: Law) -> dict[str, Any]:
     return document
 
 
+def law_file_to_dict(file: LawFile) -> dict[str, Any]:
+    """`resamples` are written where they are refits of a counts law."""
+    document = law_to_dict(file.law)
+    if file.resamples is not None and file.resamples.bands is not None:
+        document["resamples"] = bands_to_dict(file.resamples.bands)
+    return document | {"alternatives": [law_to_dict(law) for law in file.alternatives]}
+
+
 def law_from_dict(document: Mapping[str, Any]) -> Law:
     if not isinstance(document, Mapping):
         raise ValueError(f"a law must be an object, got {type(document).__name__}")
     _expect(document, "format", [FORMAT])
-    _expect(document, "version", [VERSION])
+    _expect(document, "version", READABLE)
     _expect(document, "law", list(LAWS))
     kind = document["law"]
     parameters, fit = _parameters(document, kind), _fit(document.get("fit"))
@@ -70,7 +96,34 @@ def law_from_dict(document: Mapping[str, Any]) -> Law:
     return Approach2Law(training=training, **parameters, fit=fit)
 
 
+def law_file_from_dict(document: Mapping[str, Any]) -> LawFile:
+    law, resamples = _pass_law(document), None
+    given, others = document.get("resamples"), document.get("alternatives", [])
+    if given is not None:
+        if not isinstance(law, CountsLaw):
+            raise ValueError(f"law file: only a counts law has resamples, got {law.name}")
+        resamples = resamples_of(bands_from_dict(given, law))
+    if not isinstance(others, list):
+        raise ValueError(f"law file: alternatives must be a list of laws, got {others!r:.80}")
+    return LawFile(law, resamples, tuple(_pass_law(other) for other in others))
+
+
+def _pass_law(document: Mapping[str, Any]) -> FittedLaw:
+    law = law_from_dict(document)
+    if isinstance(law, ChinchillaLaw):
+        raise ValueError("a law of pass@k is needed, a chinchilla law has no k")
+    return law
+
+
 def read_law(path: str | Path) -> Law:
+    return _read(path, law_from_dict)
+
+
+def read_law_file(path: str | Path) -> LawFile:
+    return _read(path, law_file_from_dict)
+
+
+def _read(path: str | Path, convert: Callable[[Mapping[str, Any]], Read]) -> Read:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -78,19 +131,20 @@ def read_law(path: str | Path) -> Law:
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file in UTF-8: {error}") from error
     try:
-        return law_from_dict(document)
+        return convert(document)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_pass_law(path: str | Path) -> Approach1Law | Approach2Law | CountsLaw:
-    law = read_law(path)
-    if isinstance(law, ChinchillaLaw):
-        raise ValueError(f"{path}: a law of pass@k is needed, a chinchilla law has no k")
-    return law
+def read_pass_law(path: str | Path) -> FittedLaw:
+    return read_law_file(path).law
 
 
-def read_shipped_law() -> Approach1Law | Approach2Law | CountsLaw:
+def read_shipped_law() -> FittedLaw:
+    return read_shipped_law_file().law
+
+
+def read_shipped_law_file() -> LawFile:
     """What `t2 fit` makes of the shipped observations, so that a plan need not wait for it."""
     shipped = files("t2engine") / "study" / "data" / "law.json"
     if not shipped.is_file():
@@ -99,7 +153,7 @@ def read_shipped_law() -> Approach1Law | Approach2Law | CountsLaw:
             "or say which law to fit with --law"
         )
     with as_file(shipped) as path:
-        return read_pass_law(path)
+        return read_law_file(path)
 
 
 def _expect(document: Mapping[str, Any], key: str, allowed: list[Any]) -> None:

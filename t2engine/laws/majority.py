@@ -6,7 +6,8 @@
     plateau         k without end: the share of questions whose most probable answer is right
 
 An even k of two answers is worth exactly k - 1, the last vote only ever making ties. With p alone
-known, two answers are the worst case: every wrong sample agrees.
+known, two answers are the worst case: every wrong sample agrees. A scaling law knows p alone, so a
+plan could only ever be of that worst case: `t2 plan` offers no majority vote.
 
 Many answers: k votes are independent counts (Poisson for probabilities, binomial for counts that
 are drawn from without replacement) that happen to sum to k. So the chance is the coefficient of

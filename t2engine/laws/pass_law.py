@@ -1,12 +1,16 @@
 """What every law of pass@k offers, to the planner and to laws that wrap another.
 
+Some laws also say how p is spread over questions, as Beta(a, b): what one verifier, or stopping at
+an answer that is right, makes of a question depends on its p. Approach 1 says its mean alone.
+
 Shapes: arrays of N, D and k broadcast.
 Units:  N parameters, D training tokens, k samples per question.
+Raises: ValueError where a spread is asked of a law that has none.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
 
@@ -32,3 +36,21 @@ class PassLaw(Protocol):
     def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
         """Rises with pass@k, and goes on rising where pass@k has rounded to 1."""
         ...
+
+
+@runtime_checkable
+class SpreadLaw(PassLaw, Protocol):
+    """A law of p ~ Beta(a, b)."""
+
+    def spread_at(self, N: ArrayLike, D: ArrayLike) -> tuple[Array, Array]:
+        """a and b."""
+        ...
+
+
+def as_spread(law: PassLaw) -> SpreadLaw:
+    if isinstance(law, SpreadLaw):
+        return law
+    raise ValueError(
+        f"a verifier, or stopping at the first right answer, needs a law of how success is spread "
+        f"over questions, {law.name} has only its mean: plan with the law counts or approach2"
+    )

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
 from t2engine.laws.law import FitReport
-from t2engine.laws.pass_law import PassLaw
+from t2engine.laws.pass_law import PassLaw, as_spread
 
 DECAY = 15.387756  # passes, R above
 
@@ -73,6 +73,10 @@ class RepeatedData:
 
     def merit(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
         return self.law.merit(N, self.effective_tokens(D), k)
+
+    def spread_at(self, N: ArrayLike, D: ArrayLike) -> tuple[Array, Array]:
+        """Raises: ValueError where the law has none."""
+        return as_spread(self.law).spread_at(N, self.effective_tokens(D))
 
     def epochs(self, D: ArrayLike) -> Array:
         return np.asarray(np.asarray(D, float) / self.unique_tokens, float)

@@ -7,36 +7,24 @@
 t is the verifier's true-positive rate, f its false-positive rate. t = 1 and f = 0 is pass@k with
 early stopping. With k the success tends to the precision p t / r and not to 1.
 
-Over p ~ Beta(a, b) both are a function g that is bounded by its ends:
-
-    E[g] = g(0) E[(1 - p)^k] + g(1) E[p^k] + E[h],   h = g - g(0) (1 - p)^k - g(1) p^k >= 0
-    E[h] = a b / ((a + b) (a + b + 1)) E'[h / (p (1 - p))],   E' over Beta(a + 1, b + 1)
-
-The first two terms are closed, and E' is smooth over the log-odds of p whatever a and b: the
-trapezoidal rule there converges as exp(-2 pi y / step), y = pi / 2 half the strip without poles.
-Gauss and Jacobi's rule would need k / 2 nodes to be exact, and its weights lose digits at small a.
+Over p ~ Beta(a, b) the means of both, and of the chance to fail, are laws/beta_mean.py's.
 
 Shapes: arguments broadcast; counts are [Q]. k >= 1 may be real.
 Raises: ValueError for a rate or p outside [0, 1], k below 1, a or b not above 0.
-Source: the rule for one p: a geometric series; the quadrature: Trefethen and Weideman 2014,
-        SIAM Review 56(3), section 5.
+Source: the rule for one p: a geometric series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from t2engine.laws.beta_mean import BetaNodes, beta_nodes
 from t2engine.laws.early_stopping import check_k, check_probability, check_shape, samples_until
-from t2engine.laws.gamma import Array, log_beta_ratio
+from t2engine.laws.gamma import Array
 from t2engine.laws.passk import check_counts
-
-# In standard deviations of the log-odds, which are at most sqrt(2): steps of 1 / 4 at the widest.
-STEP = 0.177
-STEPS = 320  # to either side: to where a tail that falls as exp(-|u|), the slowest, is 1e-24
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,10 @@ class Verifier:
         for name, value in vars(self).items():
             check_probability(name, value)
 
+    @property
+    def is_perfect(self) -> bool:
+        return self.true_positive_rate == 1 and self.false_positive_rate == 0
+
     def at(self, p: ArrayLike, k: ArrayLike) -> Verified:
         """For one question."""
         p, k = check_probability("p", p), check_k(k)
@@ -64,7 +56,9 @@ class Verifier:
     def beta(self, a: ArrayLike, b: ArrayLike, k: ArrayLike) -> Verified:
         """Mean over questions whose p is drawn from Beta(a, b)."""
         a, b, k = np.broadcast_arrays(*check_shape(a, b), check_k(k))
-        return Verified(_beta_mean(self._success, a, b, k), _beta_mean(self._samples, a, b, k))
+        means = VerifiedMeans(self, beta_nodes(a.ravel(), b.ravel()))
+        success, (samples, _) = means.success(k.ravel()), means.samples(k.ravel())
+        return Verified(success.reshape(a.shape), samples.reshape(a.shape))
 
     def posterior(
         self,
@@ -93,27 +87,55 @@ class Verifier:
         return p * self.true_positive_rate * self._samples(p, wrong, k)
 
 
-def _beta_mean(g: Callable[[Array, Array, Array], Array], a: Array, b: Array, k: Array) -> Array:
-    """E g(p, 1 - p, k) over Beta(a, b)."""
-    zero, one = np.zeros(()), np.ones(())
-    at_zero, at_one = g(zero, one, k), g(one, zero, k)
-    ends = at_zero * np.exp(log_beta_ratio(a, b, k)) + at_one * np.exp(log_beta_ratio(b, a, k))
-    log_p, log_wrong, weight = _nodes(a + 1, b + 1)
-    p, wrong = np.exp(log_p), np.exp(log_wrong)
-    k, at_zero, at_one = k[..., None], at_zero[..., None], at_one[..., None]
-    by_ends = at_zero * np.exp(k * log_wrong) + at_one * np.exp(k * log_p)
-    between = g(p, wrong, k) - by_ends  # [..., J]
-    share = a / (a + b) * b / (a + b + 1)
-    return np.asarray(ends + share * (weight * between / (p * wrong)).sum(-1), float)
+class VerifiedMeans:
+    """What a verifier makes of P Beta distributions, for any k [P]: each result is [P]."""
+
+    def __init__(self, verifier: Verifier, nodes: BetaNodes) -> None:
+        t, f = verifier.true_positive_rate, verifier.false_positive_rate
+        self.nodes, self.t, self.f = nodes, t, f
+        self.accepted = nodes.p * t + nodes.wrong * f  # [P, J]
+        rejected = nodes.p * (1 - t) + nodes.wrong * (1 - f)
+        self.log_rejected = _log_of_rest(self.accepted, rejected)
+        self.inverse = 1 / np.maximum(self.accepted, np.finfo(float).tiny)
+        self.rate = -self.log_rejected * self.inverse  # 1 where few are accepted
+
+    def success(self, k: Array) -> Array:
+        returned = -np.expm1(k[:, None] * self.log_rejected)
+        values = self.t * self.nodes.p * self.inverse * returned
+        return self.nodes.mean(k, (values, np.zeros(k.shape), self._end(self.t, k)[0] * self.t))[0]
+
+    def failure(self, k: Array) -> Array:
+        """1 - success, with all its digits where that is near 1."""
+        none = np.exp(k[:, None] * self.log_rejected)
+        wrongly = self.f * self.nodes.wrong + self.t * self.nodes.p * none
+        at_one = np.power(1 - self.t, k)
+        if self.f == 0:  # 0 / 0 where nothing can be accepted
+            return self.nodes.mean(k, (none, np.ones(k.shape), at_one))[0]
+        return self.nodes.mean(k, (wrongly * self.inverse, np.ones(k.shape), at_one))[0]
+
+    def samples(self, k: Array) -> tuple[Array, Array]:
+        """Drawn on average, and the slope of that over k."""
+        none = np.exp(k[:, None] * self.log_rejected)
+        drawn = -np.expm1(k[:, None] * self.log_rejected) * self.inverse
+        if self.t == 0 or not self.accepted.all():  # 0 / 0, or as good
+            drawn = np.where(self.accepted > 0, drawn, k[:, None])
+        slope = self.rate * none
+        (drawn_at_zero, slope_at_zero), at_one = self._end(self.f, k), self._end(self.t, k)
+        found = self.nodes.mean(
+            k, (drawn, drawn_at_zero, at_one[0]), (slope, slope_at_zero, at_one[1])
+        )
+        return found[0], found[1]
+
+    def _end(self, accepted: float, k: Array) -> tuple[Array, Array]:
+        """Samples and their slope where every sample is accepted at one rate."""
+        drawn = samples_until(np.full(k.shape, accepted), np.full(k.shape, 1 - accepted), k)
+        if accepted in (0.0, 1.0):
+            return drawn, np.full(k.shape, 1.0 - accepted)
+        log_rejected = np.log1p(-accepted)
+        return drawn, -log_rejected / accepted * np.exp(k * log_rejected)
 
 
-def _nodes(a: Array, b: Array) -> tuple[Array, Array, Array]:
-    """ln p, ln(1 - p) and weights that sum to 1, each [..., J], for Beta(a, b) with a, b >= 1."""
-    step = STEP * np.sqrt(1 / a + 1 / b)
-    offset = np.arange(-STEPS, STEPS + 1)
-    u = np.log(a / b)[..., None] + step[..., None] * offset
-    log_p, log_wrong = -np.logaddexp(0.0, -u), -np.logaddexp(0.0, u)
-    log_weight = a[..., None] * log_p + b[..., None] * log_wrong
-    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
-    weight /= weight.sum(axis=-1, keepdims=True)
-    return log_p, log_wrong, weight
+def _log_of_rest(accepted: Array, rejected: Array) -> Array:
+    """ln(1 - accepted), from whichever of the two has the digits."""
+    log_rest = np.log(np.maximum(rejected, np.finfo(float).tiny))
+    return np.where(accepted < 0.5, np.log1p(-np.minimum(accepted, 0.5)), log_rest)

@@ -3,8 +3,9 @@
     N*, D*, k*   quantiles over the plans of refitted laws, one a refit, at the same budget
     pass@k       at the plan itself: where a new checkpoint's measured pass@k lies, for the counts
                  law refitted to its observations; else quantiles over the refitted laws' curves,
-                 which leave out how far a checkpoint deviates from its law; widened to hold the
-                 law's own prediction, which refits to few models may all lie to one side of
+                 which leave out how far a checkpoint deviates from its law, as do those of what
+                 an imperfect verifier makes of each law; widened to hold the law's own prediction,
+                 which refits to few models may all lie to one side of
 
 Units:  N parameters, D training tokens, k samples per question.
 """
@@ -20,9 +21,8 @@ from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.draws import Resamples
 from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.closed_form import solve_closed_form
-from t2engine.plan.optimizer import SEARCH_REACH, PlanReport
-from t2engine.plan.problem import Problem
-from t2engine.plan.search import search
+from t2engine.plan.optimizer import SEARCH_REACH, PlanReport, problem_of
+from t2engine.plan.search import QUICK, search
 
 LEVEL = 0.9
 
@@ -49,7 +49,10 @@ def plan_bands(
     cost: CostModel | None = None,
     level: float = LEVEL,
 ) -> PlanBands:
-    """Bands of `report.t2`, from the laws that other draws of models would have given."""
+    """Bands of `report.t2`, from the laws that other draws of models would have given.
+
+    The report is one without limits, whatever its selection rule.
+    """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     plans = np.array([_best(law, report, cost or FormulaCost()) for law in resamples.laws])
@@ -61,13 +64,17 @@ def plan_bands(
         return float(low), float(high)
 
     best = report.t2
-    low, high = resamples.pass_band(best.N, best.D, best.k, level)
+    if report.rule.verifier.is_perfect:
+        low, high = resamples.pass_band(best.N, best.D, best.k, level)
+    else:
+        judged = (report.rule.judge(law) for law in resamples.laws)
+        low, high = np.quantile([float(x.pass_at_k(best.N, best.D, best.k)) for x in judged], tails)
     return PlanBands(
         N=band(N),
         D=band(D),
         k=band(k),
         tokens_per_parameter=band(D / N),
-        pass_at_k=(min(low, best.pass_at_k), max(high, best.pass_at_k)),
+        pass_at_k=(min(float(low), best.pass_at_k), max(float(high), best.pass_at_k)),
         level=level,
         num_laws=len(resamples.laws),
         source=resamples.source,
@@ -75,9 +82,11 @@ def plan_bands(
 
 
 def _best(law: PassLaw, report: PlanReport, cost: CostModel) -> tuple[float, float, float]:
-    if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost):
+    plain = report.rule.is_plain
+    if plain and isinstance(law, Approach1Law) and isinstance(cost, FormulaCost):
         optimum = solve_closed_form(law, cost, report.budget, report.demand)
         return optimum.N, optimum.D, optimum.k
     around = max(report.t2.N / SEARCH_REACH, 1.0), report.t2.N * SEARCH_REACH
-    found = search(Problem(law, cost, report.budget, report.demand), around)[0]
+    problem = problem_of(law, cost, report.budget, report.demand, rule=report.rule)
+    found = search(problem, around, QUICK)[0]
     return found.N, found.D, found.k

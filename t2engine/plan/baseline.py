@@ -7,7 +7,8 @@ Compute-optimal is training as the Chinchilla law says, whatever will be served:
 with the coefficients of the same fitted law. With two budgets the training budget fixes N and D
 and the inference budget k. With one, the point of that path is chosen that gives the highest
 predicted pass@k once the rest of the budget buys samples: the strongest such plan. Where a
-compute-optimal model could not be sampled even once, N shrinks until it can.
+compute-optimal model could not be sampled even once, N shrinks until it can. The selection rule is
+that of the plan beside it.
 
 Source: Hoffmann et al., arXiv:2203.15556, section 3.3.
 """
@@ -59,8 +60,9 @@ def compute_optimal(problem: Problem) -> Baseline:
 
     log_N, most = rising_root(over_training), rising_root(over_serving)
     N = math.exp(min(log_N, most))
-    k = 1.0 if most < log_N else float(problem.cost.samples_for(N, serve, problem.demand))
-    return _baseline(problem, N, float(problem.cost.tokens_for(N, train)), k, most < log_N)
+    D = float(problem.cost.tokens_for(N, train))
+    k = 1.0 if most < log_N else float(problem.samples_for(N, D, serve))
+    return _baseline(problem, N, D, k, most < log_N)
 
 
 def path_tokens(problem: Problem, N: Array) -> Array:
@@ -99,7 +101,7 @@ def _best_on_path(problem: Problem, total: float) -> Baseline:
         N = np.exp(log_N)
         D = path_tokens(problem, N)
         left = total - problem.cost.train(N, D)
-        k = np.maximum(problem.cost.samples_for(N, left, problem.demand), 1.0)
+        k = np.maximum(problem.samples_for(N, D, left), 1.0)
         merit = problem.law.merit(N, np.maximum(D, 1.0), k)
         best = int(np.argmax(merit))
         low, high = log_N[max(best - 1, 0)], log_N[min(best + 1, PATH_POINTS - 1)]

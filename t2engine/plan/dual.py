@@ -21,8 +21,9 @@ from dataclasses import replace
 from t2engine.costs.formula import CostModel, Demand, FormulaCost
 from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.limits import Limits
-from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget
-from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
+from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget, problem_of
+from t2engine.plan.problem import Budget, BudgetTooSmallError
+from t2engine.plan.rules import SelectionRule
 
 START_N, START_D = 1e6, 1e7  # where no range of observations says where to begin
 STEP = math.log(100.0)  # of ln C, while looking for a bracket
@@ -41,6 +42,7 @@ def plan_target(
     demand: Demand | None = None,
     cost: CostModel | None = None,
     limits: Limits | None = None,
+    rule: SelectionRule | None = None,
 ) -> PlanReport:
     """The plan of least cost whose predicted pass@k is at least `target`; its budget is that cost.
 
@@ -50,18 +52,23 @@ def plan_target(
     if not 0 < target < 1:
         raise ValueError(f"target must be a pass@k above 0 and below 1, got {target:g}")
     demand, cost = demand or Demand(), cost or FormulaCost()
-    limits = limits or Limits()
-    least = least_cost(law, target, demand, cost, limits)
-    report = plan_budget(law, Budget(total=least), demand, cost, limits)
+    limits, rule = limits or Limits(), rule or SelectionRule()
+    least = least_cost(law, target, demand, cost, limits, rule)
+    report = plan_budget(law, Budget(total=least), demand, cost, limits, rule)
     return replace(report, target=target)
 
 
 def least_cost(
-    law: PassLaw, target: float, demand: Demand, cost: CostModel, limits: Limits
+    law: PassLaw,
+    target: float,
+    demand: Demand,
+    cost: CostModel,
+    limits: Limits,
+    rule: SelectionRule,
 ) -> float:
     def short(log_C: float) -> float:
         """How far the best plan of a budget stays below the target, in log-odds."""
-        problem = Problem(law, cost, Budget(total=math.exp(log_C)), demand, limits)
+        problem = problem_of(law, cost, Budget(total=math.exp(log_C)), demand, limits, rule)
         try:
             best = best_plans(problem)[1][0]
         except BudgetTooSmallError:

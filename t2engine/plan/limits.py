@@ -5,7 +5,8 @@
     seconds of one question <= max_latency_seconds,    weights, keys, values <= max_memory_bytes
 
 Limits shape what a budget can buy at every N, so the optimum found is the best of those allowed.
-A token that is repeated counts as a new one: what repeats are worth less is not modelled here.
+A token that is repeated is paid for as a new one, and worth less (laws/repeated.py): the planner
+itself decides how often unique_tokens are seen, up to MOST_EPOCHS where max_epochs is not given.
 
 Units:  N parameters, D and unique_tokens training tokens, k samples per question, seconds, bytes.
 Raises: ValueError for a limit that is not above 0, or that leaves no N.
@@ -21,8 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from t2engine.costs.formula import CostModel, Demand
 from t2engine.laws.gamma import Array
+from t2engine.laws.pass_law import PassLaw
+from t2engine.laws.repeated import RepeatedData, effective_tokens
 
 BINDS = 1e-6  # relative distance at which a plan lies on a limit
+MOST_EPOCHS = 40.0  # from where Muennighoff et al. find further repeats worthless
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Limits:
 
     max_tokens: float | None = None
     unique_tokens: float | None = None
-    max_epochs: float | None = None  # 1 where only unique_tokens is given
+    max_epochs: float | None = None  # MOST_EPOCHS where only unique_tokens is given
     max_k: float | None = None
     min_size: float | None = None
     max_size: float | None = None
@@ -65,8 +69,18 @@ class Limits:
     def most_tokens(self) -> float:
         repeated = math.inf
         if self.unique_tokens is not None:
-            repeated = self.unique_tokens * (self.max_epochs or 1.0)
+            repeated = self.unique_tokens * (self.max_epochs or MOST_EPOCHS)
         return min(repeated, math.inf if self.max_tokens is None else self.max_tokens)
+
+    def effective_tokens(self, D: float) -> float:
+        """The new tokens that D are worth."""
+        if self.unique_tokens is None:
+            return D
+        return float(effective_tokens(D, self.unique_tokens))
+
+    def judge(self, law: PassLaw) -> PassLaw:
+        """`law` trained on the data there is."""
+        return law if self.unique_tokens is None else RepeatedData(law, self.unique_tokens)
 
     @property
     def size_range(self) -> tuple[float, float]:
@@ -109,7 +123,10 @@ class Limits:
             epochs = "" if self.unique_tokens is None else f", {D / self.unique_tokens:.3g} epochs"
             sentences.append(f"the data wall holds D at {D:.3g} tokens{epochs}")
         if self.unique_tokens is not None and self.unique_tokens < D * (1 - BINDS):
-            sentences.append("tokens are repeated, and counted as if each time they were new")
+            sentences.append(
+                f"tokens are repeated: {D / self.unique_tokens:.3g} epochs of "
+                f"{self.unique_tokens:.3g} tokens are worth {self.effective_tokens(D):.3g} new ones"
+            )
         if self.max_k is not None and self.max_k <= k * (1 + BINDS):
             sentences.append(f"the limit on samples holds k at {self.max_k:g}")
         if self.max_latency_seconds is not None:

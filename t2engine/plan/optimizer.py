@@ -11,7 +11,7 @@ Units:  N parameters, D training tokens, k samples per question (real: C_inf / 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost, Spread
 from t2engine.laws.approach1 import Approach1Law
@@ -20,6 +20,7 @@ from t2engine.plan.baseline import LARGEST_RATIO, Baseline, budget_ratio, comput
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.limits import Limits
 from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
+from t2engine.plan.rules import ENDLESS, SelectionRule
 from t2engine.plan.search import search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 
@@ -29,7 +30,9 @@ SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
 @dataclass(frozen=True)
 class Plan:
     """One way to spend a budget. `inference_cost` is for all questions served; `spread` says how
-    far off measured costs may be, and is None where they are by formula."""
+    far off measured costs may be, and is None where they are by formula. `expected_samples` are
+    paid for: k, or fewer where sampling stops early. `effective_tokens` are the new tokens that D
+    is worth, D where nothing is repeated, and `epochs` None where data has no end."""
 
     N: float
     D: float
@@ -41,6 +44,9 @@ class Plan:
     spread: Spread | None
     law: str
     warnings: tuple[str, ...]
+    expected_samples: float
+    effective_tokens: float
+    epochs: float | None
 
     @property
     def tokens_per_parameter(self) -> float:
@@ -58,7 +64,8 @@ class PlanReport:
     `budget_ratio` is the multiple of the budget that the compute-optimal plan needs to match the
     T2 plan; None where even the largest multiple tried does not. `ties` are other optima whose
     predicted pass@k cannot be told apart. `target` is the pass@k that the budget is the least cost
-    of, None where the budget was given. `costs` says where the prices come from.
+    of, None where the budget was given. `costs` says where the prices come from. Under a selection
+    rule every pass@k is the success of that rule.
     """
 
     t2: Plan
@@ -72,6 +79,7 @@ class PlanReport:
     costs: str
     measured: bool
     target: float | None = None
+    rule: SelectionRule = field(default_factory=SelectionRule)
 
     @property
     def saving(self) -> float | None:
@@ -84,13 +92,14 @@ def plan_budget(
     demand: Demand | None = None,
     cost: CostModel | None = None,
     limits: Limits | None = None,
+    rule: SelectionRule | None = None,
 ) -> PlanReport:
     """The (N, D, k) of highest predicted pass@k within the budget, and within the limits.
 
-    The compute-optimal plan is the one without limits.
+    The compute-optimal plan is the one without limits, of the same rule and the same unique tokens.
     """
-    demand = demand or Demand()
-    problem = Problem(law, cost or FormulaCost(), budget, demand, limits or Limits())
+    rule = rule or SelectionRule()
+    problem = problem_of(law, cost or FormulaCost(), budget, demand or Demand(), limits, rule)
     baseline, (best, *others) = best_plans(problem)
     baseline_warnings: tuple[str, ...] = ()
     if baseline.clipped:
@@ -99,33 +108,52 @@ def plan_budget(
             "N was lowered until one sample fits",
         )
     optimal = plan_of(problem, baseline.N, baseline.D, baseline.k, baseline_warnings)
-    merit = float(law.merit(best.N, best.D, best.k))
+    merit = float(problem.law.merit(best.N, best.D, best.k))
     ratio = budget_ratio(problem, merit)
-    warnings = fit_warnings(law)
+    warnings = rule.warnings(problem.cost.measured) + fit_warnings(law)
     if ratio is None:
         warnings += (
-            f"the compute-optimal plan does not reach this pass@k at {LARGEST_RATIO:g} times "
-            "the budget: no saving can be stated",
+            f"the compute-optimal plan does not reach this {rule.success_name} at "
+            f"{LARGEST_RATIO:g} times the budget: no saving can be stated",
         )
     if problem.limits.any:
-        warnings += ("the limits do not hold for the compute-optimal plan and the saving",)
+        data = problem.limits.unique_tokens is not None
+        warnings += (
+            "the limits do not hold for the compute-optimal plan and the saving"
+            + "; tokens repeated there are worth as little" * data,
+        )
         if merit < baseline.merit:
             warnings += ("the compute-optimal plan without limits predicts more than they allow",)
     if others:
         places = ", ".join(f"N = {x.N:.3g} with k = {x.k:.3g}" for x in others)
-        warnings += (f"other optima predict the same pass@k: {places}",)
+        warnings += (f"other optima predict the same {rule.success_name}: {places}",)
     return PlanReport(
         t2=best,
         compute_optimal=optimal,
         ties=tuple(others),
         budget=budget,
-        demand=demand,
+        demand=problem.demand,
         budget_ratio=ratio,
         warnings=warnings,
         unit=problem.cost.unit,
         costs=problem.cost.description,
         measured=problem.cost.measured,
+        rule=rule,
     )
+
+
+def problem_of(
+    law: PassLaw,
+    cost: CostModel,
+    budget: Budget,
+    demand: Demand,
+    limits: Limits | None = None,
+    rule: SelectionRule | None = None,
+) -> Problem:
+    """With the law as limits on data and the rule make it."""
+    limits, rule = limits or Limits(), rule or SelectionRule()
+    judged = rule.judge(limits.judge(law))
+    return Problem(judged, cost, budget, demand, limits, rule.stop_at_first)
 
 
 def best_plans(problem: Problem) -> tuple[Baseline, list[Plan]]:
@@ -150,6 +178,7 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
     law, cost = problem.law, problem.cost
     limits, demand = problem.limits, problem.demand
     if isinstance(law, Approach1Law) and isinstance(cost, FormulaCost) and not limits.any:
+        # a rule, or data that repeat, would have wrapped the law
         found = solve_closed_form(law, cost, problem.budget, problem.demand)
         return [plan_of(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
     N_range = limits.within(*_search_range(law, baseline_N))
@@ -157,8 +186,9 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
     for x in search(problem, N_range):
         held = limits.binding(x.N, x.D, x.k, cost, demand) if limits.any else ()
         edges = tuple(edge for edge in x.at_edge if not (edge == "N" and _at_limit(limits, x.N)))
-        one_is_most = limits.any and float(limits.most_samples(x.N, cost, demand)) < 1 + 1e-5
+        one_is_most = problem.is_limited and float(problem.most_samples(x.N)) < 1 + 1e-5
         said = _clip_warning(x.clipped and not one_is_most) + _edge_warnings(edges, N_range) + held
+        said += _most_warning(problem, x.k)
         plans.append(plan_of(problem, x.N, x.D, x.k, said))
     return plans
 
@@ -169,10 +199,12 @@ def _at_limit(limits: Limits, N: float) -> bool:
 
 def plan_of(problem: Problem, N: float, D: float, k: float, warnings: tuple[str, ...] = ()) -> Plan:
     """What N, D and k cost and do, with what is to be said of them."""
-    spread = problem.cost.spread(N, D, k, problem.demand)
+    drawn = float(problem.drawn(N, D, k))
+    spread = problem.cost.spread(N, D, drawn, problem.demand)
     notes = () if spread is None else spread.notes
     train_cost = float(problem.cost.train(N, D))
-    inference_cost = float(problem.cost.serve(N, k, problem.demand))
+    inference_cost = float(problem.cost.serve(N, drawn, problem.demand))
+    unique, worth = problem.limits.unique_tokens, problem.limits.effective_tokens(D)
     warnings += _unspent(problem.budget, train_cost, inference_cost)
     return Plan(
         N=N,
@@ -184,7 +216,10 @@ def plan_of(problem: Problem, N: float, D: float, k: float, warnings: tuple[str,
         unit=problem.cost.unit,
         spread=spread,
         law=problem.law.name,
-        warnings=warnings + range_warnings(problem.law.fit, N, D, k) + notes,
+        warnings=warnings + range_warnings(problem.law.fit, N, worth, k) + notes,
+        expected_samples=drawn,
+        effective_tokens=worth,
+        epochs=None if unique is None else D / unique,
     )
 
 
@@ -211,6 +246,17 @@ def _search_range(law: PassLaw, baseline_N: float) -> tuple[float, float]:
 
 def _clip_warning(clipped: bool) -> tuple[str, ...]:
     return ("the law would draw less than one sample per question: k is held at 1",) * clipped
+
+
+def _most_warning(problem: Problem, k: float) -> tuple[str, ...]:
+    if problem.stop_at_first and k >= ENDLESS * (1 - 1e-6):
+        return (f"k is held at {ENDLESS:.3g}: sampling goes on until an answer is accepted",)
+    if k >= problem.useful_samples * (1 - 1e-6):
+        return (
+            f"k is held at {k:.4g}: with a verifier that accepts wrong answers further samples "
+            "add nothing",
+        )
+    return ()
 
 
 def _edge_warnings(edges: tuple[str, ...], N_range: tuple[float, float]) -> tuple[str, ...]:

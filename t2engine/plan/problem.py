@@ -3,6 +3,9 @@
     one budget    train(N, D) + serve(N, k) <= C             for all Q questions
     two budgets   train(N, D) <= C_train,  serve(N, k) <= C_inf   C_inf for one question
 
+Where sampling stops at the first accepted answer (plan/rules.py), serve(N, E(N, D, k)) stands for
+serve(N, k), E the samples expected to be drawn: training is paid first, and what is left buys E.
+
 Units:  N parameters, D training tokens, k samples per question (real), budgets in the cost
         model's unit: FLOPs for the formula costs.
 Source: two budgets: Roberts et al., arXiv:2604.01411.
@@ -19,7 +22,9 @@ from numpy.typing import ArrayLike
 from t2engine.costs.formula import CostModel, Demand
 from t2engine.laws.gamma import Array
 from t2engine.laws.pass_law import PassLaw
+from t2engine.laws.verified import VerifiedLaw
 from t2engine.plan.limits import Limits
+from t2engine.plan.rules import ENDLESS
 
 
 class BudgetTooSmallError(ValueError):
@@ -101,6 +106,8 @@ def demand_for(
 class Problem:
     """A law, what things cost, what will be served, what may be spent, and what may not be passed.
 
+    A law that stands for a selection rule is a VerifiedLaw, and `stop_at_first` needs one.
+
     Raises: ValueError for limits that the costs know nothing of.
     """
 
@@ -109,8 +116,10 @@ class Problem:
     budget: Budget
     demand: Demand
     limits: Limits = field(default_factory=Limits)
+    stop_at_first: bool = False
 
     def __post_init__(self) -> None:
+        assert isinstance(self.law, VerifiedLaw) or not self.stop_at_first
         if self.budget.is_split and self.demand.questions != 1:
             raise ValueError(
                 "an inference budget is for one question: questions must be 1, "
@@ -120,6 +129,36 @@ class Problem:
     def scaled(self, factor: float) -> Problem:
         return replace(self, budget=self.budget.scaled(factor))
 
+    @property
+    def useful_samples(self) -> float:
+        """The k beyond which the selection rule gains nothing."""
+        return self.law.enough_samples if isinstance(self.law, VerifiedLaw) else math.inf
+
+    @property
+    def is_limited(self) -> bool:
+        return self.limits.any or self.useful_samples < math.inf
+
+    def most_samples(self, N: ArrayLike) -> Array:
+        return np.minimum(self.limits.most_samples(N, self.cost, self.demand), self.useful_samples)
+
+    def drawn(self, N: ArrayLike, D: ArrayLike, k: ArrayLike) -> Array:
+        """The samples of a question that are paid for, on average."""
+        if not self.stop_at_first:
+            return np.asarray(k, float)
+        assert isinstance(self.law, VerifiedLaw)
+        return self.law.expected_samples(N, D, k)
+
+    def samples_for(
+        self, N: ArrayLike, D: ArrayLike, budget: ArrayLike, most: ArrayLike = math.inf
+    ) -> Array:
+        """The k, at most `most`, that a budget for serving pays for."""
+        bought = self.cost.samples_for(N, budget, self.demand)
+        most = np.minimum(most, self.useful_samples)
+        if not self.stop_at_first:
+            return np.minimum(bought, most)
+        assert isinstance(self.law, VerifiedLaw)
+        return self.law.samples_for(N, np.maximum(D, 1.0), bought, np.minimum(most, ENDLESS))
+
     def plan_at(self, N: ArrayLike, extra: ArrayLike) -> tuple[Array, Array]:
         """D and k when the budget is spent at N.
 
@@ -127,28 +166,54 @@ class Problem:
         what is left that buys further samples, and the rest trains. With two it has no effect.
         What a limit on k leaves goes to training, and what one on D leaves to samples.
         """
-        cost, demand, limits = self.cost, self.demand, self.limits
+        if self.stop_at_first:
+            return self.stopping_plan_at(N, extra)
+        cost, demand = self.cost, self.demand
         if self.budget.total is None:
             assert self.budget.train is not None
             assert self.budget.inference is not None
             D = cost.tokens_for(N, self.budget.train)
             k = cost.samples_for(N, self.budget.inference, demand)
-            if not limits.any:
+            if not self.is_limited:
                 return D, k
-            most_k = limits.most_samples(N, cost, demand)
-            return np.minimum(D, limits.most_tokens), np.minimum(k, most_k)
+            return np.minimum(D, self.limits.most_tokens), np.minimum(k, self.most_samples(N))
         total = self.budget.total
         one_each = cost.serve(N, 1.0, demand)
         left = np.maximum(total - one_each, 0.0)
         k = cost.samples_for(N, one_each + np.asarray(extra, float) * left, demand)
         k = np.where(np.asarray(extra) == 0, 1.0, k)
         D = cost.tokens_for(N, (1 - np.asarray(extra, float)) * left)
-        return self.limited(total, N, D, k) if limits.any else (D, k)
+        return self.limited(total, N, D, k) if self.is_limited else (D, k)
+
+    def stopping_plan_at(self, N: ArrayLike, extra: ArrayLike) -> tuple[Array, Array]:
+        """`plan_at` where sampling stops: the budget's part for samples buys expected ones.
+
+        Where k is at its most some of that part is left over here. It is not moved to training,
+        which would change the expected samples again: another `extra` has it there.
+        """
+        cost, demand = self.cost, self.demand
+        most_k, most_D = self.most_samples(N), self.limits.most_tokens
+        if self.budget.total is None:
+            assert self.budget.train is not None
+            assert self.budget.inference is not None
+            D = np.minimum(cost.tokens_for(N, self.budget.train), most_D)
+            return D, self.samples_for(N, D, self.budget.inference, most_k)
+        total = self.budget.total
+        one_each = cost.serve(N, 1.0, demand)
+        left = np.maximum(total - one_each, 0.0)
+        extra = np.asarray(extra, float)
+        D = cost.tokens_for(N, (1 - extra) * left)
+        serving, over = one_each + extra * left, most_D < D
+        if np.any(over):
+            D = np.minimum(D, most_D)
+            serving = np.where(over, np.maximum(total - cost.train(N, D), 0.0), serving)
+        k = self.samples_for(N, D, serving, most_k)
+        return D, np.where((extra == 0) & ~over, 1.0, k)
 
     def limited(self, total: float, N: ArrayLike, D: Array, k: Array) -> tuple[Array, Array]:
         """The D and k of one budget, with what a limit on either leaves spent on the other."""
         cost, demand = self.cost, self.demand
-        most_k, most_D = self.limits.most_samples(N, cost, demand), self.limits.most_tokens
+        most_k, most_D = self.most_samples(N), self.limits.most_tokens
         over = k > most_k
         k = np.minimum(k, most_k)
         sampled = cost.serve(N, np.maximum(k, 1.0), demand)

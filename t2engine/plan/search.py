@@ -3,6 +3,8 @@
 A grid over ln N (and, with one budget, over the logit of the share that goes to more than one
 sample) finds every local maximum; each is refined by a box that halves around its best point. The
 best of them, the others that tie with it, and those on the edge of the range are all reported.
+QUICK looks over the same range with a coarser grid and stops at 1e-5 of ln N: for the many plans
+that are only compared with a plan already found.
 
 Shapes: a point is (ln N, logit of the extra share) [2]; with two budgets the second is idle.
 """
@@ -18,14 +20,24 @@ from numpy.typing import NDArray
 from t2engine.laws.gamma import Array
 from t2engine.plan.problem import BudgetTooSmallError, Problem
 
-GRID_SPLIT = 1001  # values of ln N with two budgets
-GRID_TOTAL = (161, 121)  # values of ln N and of the logit share with one
 WIDEST_LOGIT = 14.0  # a share within 1e-6 of 0 or 1
-MAX_REFINED = 12  # local maxima refined, best first
-REFINE_POINTS = 9  # across a box, per coordinate
-REFINE_ROUNDS = 40  # each halves the box
 APART = 0.05  # in ln of N, D or k, of optima that are not the same one
 TIE = 1e-6  # relative difference of merit that the data can never resolve
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How closely a search looks."""
+
+    grid_split: int  # values of ln N with two budgets
+    grid_total: tuple[int, int]  # values of ln N and of the logit share with one
+    most_refined: int  # local maxima refined, best first
+    box_points: int  # across a box, per coordinate
+    rounds: int  # each halves the box
+
+
+FULL = Effort(1001, (161, 121), 12, 9, 40)
+QUICK = Effort(141, (57, 43), 3, 5, 15)
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,15 @@ class Found:
     at_edge: tuple[str, ...]
 
 
-def search(problem: Problem, N_range: tuple[float, float]) -> tuple[Found, ...]:
+def search(
+    problem: Problem, N_range: tuple[float, float], effort: Effort = FULL
+) -> tuple[Found, ...]:
     """The best point first, then those that tie with it."""
     split = problem.budget.is_split
     sizes = problem.limits.allowed
-    log_N = np.log(sizes) if sizes else log_range(*N_range, GRID_SPLIT if split else GRID_TOTAL[0])
-    logit = np.zeros(1) if split else np.linspace(-WIDEST_LOGIT, WIDEST_LOGIT, GRID_TOTAL[1])
+    num_N, num_shares = (effort.grid_split, 1) if split else effort.grid_total
+    log_N = np.log(sizes) if sizes else log_range(*N_range, num_N)
+    logit = np.zeros(1) if split else np.linspace(-WIDEST_LOGIT, WIDEST_LOGIT, num_shares)
     merit = problem.merit(np.exp(log_N)[:, None], extra_of(logit))
     if not np.isfinite(merit).any():
         raise BudgetTooSmallError(
@@ -56,14 +71,14 @@ def search(problem: Problem, N_range: tuple[float, float]) -> tuple[Found, ...]:
         )
     peaks = np.argwhere(_local_maxima(merit))
     peaks = peaks[np.argsort(-merit[tuple(peaks.T)], kind="stable")]
-    peaks = _one_of_a_plateau(peaks, merit)[:MAX_REFINED]
+    peaks = _one_of_a_plateau(peaks, merit)[: effort.most_refined]
     points = np.stack([log_N[peaks[:, 0]], logit[peaks[:, 1]]], axis=1)
     spacing = np.array(
         [0.0 if sizes else log_N[1] - log_N[0], 0.0 if split else logit[1] - logit[0]]
     )
     low = np.array([log_N[0], logit[0]])
     high = np.array([log_N[-1], logit[-1]])
-    points, merits = refine(problem, points, spacing, low, high)
+    points, merits = refine(problem, points, spacing, low, high, effort)
     order = np.argsort(-merits, kind="stable")
     best = merits[order[0]]
     tied = [i for i in order if best - merits[i] <= TIE * abs(best)]
@@ -90,10 +105,10 @@ def log_range(low: float, high: float, num: int) -> Array:
 
 
 def refine(
-    problem: Problem, points: Array, spacing: Array, low: Array, high: Array
+    problem: Problem, points: Array, spacing: Array, low: Array, high: Array, effort: Effort = FULL
 ) -> tuple[Array, Array]:
     """Climb from every point [M, 2] in shrinking boxes; returns points and merits [M]."""
-    offsets = np.linspace(-1.0, 1.0, REFINE_POINTS)
+    offsets = np.linspace(-1.0, 1.0, effort.box_points)
     idle = np.zeros(1)
     boxes = np.stack(
         np.meshgrid(*(offsets if s > 0 else idle for s in spacing), indexing="ij"), axis=-1
@@ -101,7 +116,7 @@ def refine(
     rows = np.arange(len(points))
     width = spacing.copy()
     merits = np.full(len(points), -np.inf)
-    for _ in range(REFINE_ROUNDS):
+    for _ in range(effort.rounds):
         trial = np.clip(points[:, None, :] + boxes * width, low, high)  # [M, box, 2]
         values = problem.merit(np.exp(trial[..., 0]), extra_of(trial[..., 1]))
         best = values.argmax(axis=1)

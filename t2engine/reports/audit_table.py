@@ -16,7 +16,8 @@ from t2engine.plan.audit import AuditReport, CostParts
 from t2engine.plan.audit_odds import AuditOdds
 from t2engine.plan.moves import NAMES
 from t2engine.plan.optimizer import Plan
-from t2engine.reports.plan_table import count, interval_words, law_line, plan_entry
+from t2engine.plan.words import count
+from t2engine.reports.plan_table import interval_words, law_line, plan_entry
 from t2engine.reports.units import show_amount, show_percent
 
 FORMAT, VERSION = "t2engine.audit", 1

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from t2engine.plan.choice import ChoiceReport, Option
-from t2engine.reports.plan_table import count
+from t2engine.plan.words import count
 from t2engine.reports.units import show_amount
 
 FORMAT, VERSION = "t2engine.choice", 1

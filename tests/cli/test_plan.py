@@ -13,6 +13,7 @@ import pytest
 from t2engine.cli.main import run
 from t2engine.costs.formula import Demand
 from t2engine.costs.profile import build_profile, profile_to_dict
+from t2engine.laws.law_file import law_to_dict, read_shipped_law
 from t2engine.laws.observations import read_observations
 from t2engine.laws.selection import fit_law
 from t2engine.laws.splits import counts_ladder
@@ -88,6 +89,39 @@ def test_table_is_printed(ladder: str, capsys: pytest.CaptureFixture[str]) -> No
         assert words in printed
 
 
+def test_a_law_without_refits_has_the_bands_of_its_covariance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(law_to_dict(read_shipped_law())))
+    for words, has_bands in ((["--bands"], True), (["--no-bands"], False)):
+        arguments = ["--budget", "1e15", "--law-file", str(path), *words, "--json"]
+        assert run(["plan", *arguments]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["bands"] is not None) == has_bands
+    assert run(["plan", "--budget", "1e15", "--law-file", str(path), "--bands"]) == 0
+    assert "100 draws from the covariance" in capsys.readouterr().out
+
+
+def test_advice_and_sensitivity_are_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "--budget", "1e15", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["version"] == 3
+    topics = [x["topic"] for x in document["advice"]]
+    assert topics == ["beyond the data", "many samples", "fine-tuning", "moves most"]
+    assert all(set(x) == {"topic", "text", "evidence"} for x in document["advice"])
+    keys = {"change", "N", "D", "k", "pass_at_k", "of", "at_edge"}
+    assert all(set(x) == keys for x in document["sensitivity"])
+    changes = {x["change"] for x in document["sensitivity"]}
+    assert {"serving cost +25 %", "the law approach2", "law's beta +1 standard error"} < changes
+    assert any("extrapolates" in x for x in document["t2"]["warnings"])
+    assert run(["plan", "--budget", "1e15"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for advice in document["advice"]:
+        assert f"{advice['topic']}: {advice['text']}" in printed
+    assert "the law extrapolates" not in printed  # which the advice says in full
+
+
 def test_a_target_takes_the_place_of_a_budget(
     ladder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +135,68 @@ def test_a_target_takes_the_place_of_a_budget(
     assert json.loads(capsys.readouterr().out)["t2"] == found["t2"]
     assert run(["plan", "--target", "0.7", "--observations", ladder]) == 0
     assert capsys.readouterr().out.startswith("least cost of pass@k 0.7: ")
+
+
+def test_a_page_goes_beside_what_is_printed(
+    ladder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With limits there are no bands in the table, and there are on the page."""
+    arguments = ["plan", "--budget", "1e14", "--observations", ladder, "--max-k", "20"]
+    arguments += ["--law", "counts"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    page = tmp_path / "plan.html"
+    assert run([*arguments, "--html", str(page)]) == 0
+    assert capsys.readouterr().out == printed
+    html = page.read_text(encoding="utf-8")
+    [data] = re.findall(r'id="plan-data">(.*?)</script>', html)
+    document = json.loads(data)
+    assert document["budget"] == {"total": 1e14}
+    assert document["limits"]["max_k"] == 20
+    assert len(document["checkpoints"]) == 16
+    assert len(document["bands"]["laws"]) == 50
+    assert run([*arguments, "--no-bands", "--html", str(page)]) == 0
+    assert '"bands": null' in page.read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.html"]
+
+
+def test_rules_are_in_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--train-budget", "1e13", "--inference-budget", "1e7", "--stop-at-first"]
+    assert run([*arguments, "--json"]) == 0
+    stopped = json.loads(capsys.readouterr().out)
+    assert stopped["rule"]["stop_at_first"] is True
+    assert stopped["bands"] is None
+    assert stopped["t2"]["expected_samples"] < stopped["t2"]["k"]
+    assert run([*arguments, "--verifier", "0.9,0.05"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "samples expected",
+        "predicted verified success",
+        "rule: the answer is the first sample that a verifier accepts; it accepts 0.9 of right",
+    ):
+        assert words in printed
+    assert run([*arguments[:-1], "--verifier", "0.9,0.05", "--json"]) == 0
+    judged = json.loads(capsys.readouterr().out)
+    rates = {"true_positive_rate": 0.9, "false_positive_rate": 0.05}
+    assert judged["rule"] == {"verifier": rates, "stop_at_first": False}
+    assert judged["t2"]["expected_samples"] == judged["t2"]["k"]
+    assert judged["t2"]["pass_at_k"] < stopped["t2"]["pass_at_k"]
+
+
+def test_repeats_are_in_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--budget", "1e15", "--unique-tokens", "1e8"]
+    assert run([*arguments, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["t2"]
+    assert plan["epochs"] == pytest.approx(plan["D"] / 1e8)
+    assert 1e8 < plan["effective_tokens"] < plan["D"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    for words in ("epochs", "new tokens that D is worth", "tokens are repeated: "):
+        assert words in printed
+    assert run([*arguments, "--max-epochs", "1", "--json"]) == 0
+    once = json.loads(capsys.readouterr().out)["t2"]
+    assert once["effective_tokens"] == once["D"] == pytest.approx(1e8)
+    assert once["pass_at_k"] < plan["pass_at_k"]
 
 
 def test_a_profile_prices_in_seconds_or_money(
@@ -173,6 +269,17 @@ def test_measured_budgets_for_one_question_are_for_whole_answers(
         (["--target", "0.8", "--budget", "1e14"], "either a budget or a target"),
         (["--budget", "1e14", "--max-k", "0.5"], "max_k must be at least 1, got 0.5"),
         (["--budget", "1e14", "--max-latency", "1"], "latency needs the costs of a machine"),
+        (
+            ["--budget", "1e14", "--html", "absent/plan.html"],
+            "--html must be a file in a directory",
+        ),
+        (["--budget", "1e14", "--verifier", "0.9"], "verifier must be two rates T,F"),
+        (["--budget", "1e14", "--verifier", "0,0.1"], "true-positive rate must be above 0"),
+        (["--budget", "1e14", "--verifier", "0.9,1"], "false-positive rate must be .* below 1"),
+        (
+            ["--budget", "1e14", "--stop-at-first", "--law", "approach1"],
+            "approach1 has only its mean: plan with the law counts or approach2",
+        ),
         (["--target", "1"], "target must be a pass@k above 0 and below 1, got 1"),
         (["--budget", "10", "--usd-per-hour", "1"], "--usd-per-hour needs --profile"),
         (["--budget", "10", "--profile", "absent.json"], "absent.json: no such file"),

@@ -16,8 +16,8 @@ from t2engine.laws.splits import counts_ladder, fit_named
 from t2engine.plan.bands import plan_bands
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
+from t2engine.plan.words import count
 from t2engine.reports.plan_bands import bands_column, bands_document, bands_line
-from t2engine.reports.plan_table import count
 from tests.laws.planted import (
     INFERENCE_FLOPS,
     TRAIN_FLOPS,

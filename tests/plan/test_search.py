@@ -12,9 +12,10 @@ from t2engine.costs.formula import Demand, FormulaCost
 from t2engine.laws.approach2 import Approach2Law
 from t2engine.laws.chinchilla import ChinchillaLaw
 from t2engine.laws.gamma import Array
+from t2engine.laws.law_file import read_shipped_law_file
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.problem import Budget, Problem
-from t2engine.plan.search import search
+from t2engine.plan.search import QUICK, search
 from tests.plan.test_closed_form import random_problem
 
 COST = FormulaCost()
@@ -109,3 +110,29 @@ def test_a_budget_that_buys_nothing_is_refused() -> None:
     law, _, _ = random_approach2(0)
     with pytest.raises(ValueError, match="the budget is too small: no model of"):
         search(Problem(law, COST, Budget(total=10), Demand()), (1e2, 1e9))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_quick_search_finds_the_same_optimum(seed: int) -> None:
+    for law, budget, demand in (random_approach2(seed), random_problem(seed)):
+        problem = Problem(law, COST, budget, demand)
+        full, quick = (search(problem, (1e2, 1e9), *x)[0] for x in ((), (QUICK,)))
+        assert (quick.N, quick.D, quick.k) == pytest.approx((full.N, full.D, full.k), rel=3e-4)
+        assert quick.merit == pytest.approx(full.merit, rel=1e-6)
+        assert quick.at_edge == full.at_edge
+
+
+@pytest.mark.parametrize("budget", [Budget(total=1e15), Budget(train=1e14, inference=1e8)])
+def test_the_quick_search_plans_refits_as_the_full_one(budget: Budget) -> None:
+    """Every refit of the shipped law, whose plans are far apart."""
+    resamples = read_shipped_law_file().resamples
+    assert resamples is not None
+    demand = Demand() if budget.is_split else Demand(1e6, 16)
+    sizes = []
+    for law in resamples.laws:
+        problem = Problem(law, COST, budget, demand)
+        full, quick = (search(problem, (77, 7.7e7), *x)[0] for x in ((), (QUICK,)))
+        assert pytest.approx(full.N, rel=1e-3) == quick.N
+        assert quick.k == pytest.approx(full.k, rel=1e-3)
+        sizes.append(full.N)
+    assert max(sizes) > 5 * min(sizes)

@@ -12,7 +12,8 @@ from t2engine.laws.selection import LawChoice, fit_law
 from t2engine.laws.splits import counts_ladder
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget
-from t2engine.reports.plan_table import count, plan_document, plan_table
+from t2engine.plan.words import count
+from t2engine.reports.plan_table import plan_document, plan_table
 from tests.laws.ladder import observations
 
 
