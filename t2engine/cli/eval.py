@@ -160,7 +160,7 @@ def describe(model: str, llm: LLM, trained_tokens: int | None) -> EvaluatedModel
     """A directory is called by its last name."""
     from t2engine.integrations.sample_logs import EvaluatedModel
     from t2engine.metering import parameter_count
-    from t2engine.study.training import RECORD, read_record
+    from t2engine.study.runs import RECORD, read_record
 
     name = Path(model).resolve().name if Path(model, "config.json").is_file() else model
     D = trained_tokens

@@ -12,13 +12,14 @@ Units:  N parameters, D training tokens, k samples per question.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from t2engine.costs.formula import CostModel, FormulaCost
 from t2engine.laws.approach1 import Approach1Law
-from t2engine.laws.draws import Resamples
 from t2engine.laws.pass_law import PassLaw
 from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.optimizer import SEARCH_REACH, PlanReport, problem_of
@@ -27,6 +28,18 @@ from t2engine.plan.search import QUICK, search
 LEVEL = 0.9
 
 Band = tuple[float, float]
+
+
+class DrawnLaws(Protocol):
+    """Laws of other draws of models; `Resamples` is one."""
+
+    @property
+    def laws(self) -> Sequence[PassLaw]: ...
+
+    @property
+    def source(self) -> str: ...
+
+    def pass_band(self, N: float, D: float, k: float, level: float) -> tuple[float, float]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class PlanBands:
 
 def plan_bands(
     report: PlanReport,
-    resamples: Resamples,
+    resamples: DrawnLaws,
     cost: CostModel | None = None,
     level: float = LEVEL,
 ) -> PlanBands:

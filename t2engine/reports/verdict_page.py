@@ -5,12 +5,14 @@ Raises: ValueError where matplotlib is not installed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2engine.plan.words import count
 from t2engine.reports.calibration_tables import table
 from t2engine.reports.figure_style import (
     BLUE,
@@ -23,7 +25,6 @@ from t2engine.reports.figure_style import (
     svg_of,
 )
 from t2engine.reports.page_style import STYLE
-from t2engine.reports.plan_table import count
 from t2engine.reports.units import show_seconds
 from t2engine.reports.verdict_table import (
     NAMES,
@@ -158,7 +159,10 @@ def draw_ladder(axes: Axes, document: Mapping[str, Any]) -> None:
         colour = COLOURS[place % len(COLOURS)]
         axes.plot(
             D,
-            [x["measured"][i] for x, i in zip(rows, at, strict=True)],
+            [
+                math.nan if x["measured"][i] is None else x["measured"][i]
+                for x, i in zip(rows, at, strict=True)
+            ],
             MARKERS[place % len(MARKERS)],
             color=colour,
             ms=4.5,
@@ -178,6 +182,7 @@ def draw_forecasts(axes: Axes, document: Mapping[str, Any]) -> None:
         (p, m)
         for row in document["ladder"]
         for p, m in zip(row["predicted"], row["measured"], strict=True)
+        if m is not None
     ]
     axes.plot(*np.array(ladder).T, ".", color=GREY, ms=4, label="the ladder, k = 1 to 64")
     for plan, colour in SHADES.items():
@@ -192,6 +197,10 @@ def draw_forecasts(axes: Axes, document: Mapping[str, Any]) -> None:
     axes.set_xlabel("pass@k forecast, with its 90 % band")
     axes.set_ylabel("pass@k measured")
     axes.legend(loc="upper left")
+
+
+def show(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def outcomes_table(document: Mapping[str, Any]) -> str:
@@ -270,7 +279,7 @@ def ladder_table(document: Mapping[str, Any]) -> str:
             f"{x['D']:,}",
             f"{x['D'] / x['N']:.3g}",
             f"{x['gold_nll']:.3f}",
-            *(f"{value:.3f}" for value in (*x["measured"], *x["predicted"])),
+            *(show(value) for value in (*x["measured"], *x["predicted"])),
         ]
         for x in sorted(document["ladder"], key=lambda x: (x["N"], x["D"]))
     ]

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from t2engine.reports.plan_table import count
+from t2engine.plan.words import count
 from t2engine.reports.units import show_seconds
 
 NAMES = {"t2": "T²", "compute-optimal": "compute-optimal"}

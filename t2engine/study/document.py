@@ -8,6 +8,7 @@ Units: as in the records it is made of; cost in FLOPs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -49,7 +50,8 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
 
 
 def ladder_rows(found: Forecast) -> list[dict[str, Any]]:
-    """What each model of the ladder was measured at and is predicted at, mean over tasks."""
+    """What each model of the ladder was measured at and is predicted at, mean over tasks; None for
+    pass@k of more samples than a model without one success was given."""
     curves = [ladder.curves for ladder in found.ladders.values()]
     first = curves[0]
     at = [int(np.argmin(np.abs(first.k - k))) for k in SHOWN_SAMPLES]
@@ -63,7 +65,7 @@ def ladder_rows(found: Forecast) -> list[dict[str, Any]]:
             "D": int(first.D[m]),
             "gold_nll": float(np.mean([x.task_nll[m] for x in curves])),
             "k": k.tolist(),
-            "measured": measured[m].tolist(),
+            "measured": [None if math.isnan(x) else x for x in measured[m].tolist()],
             "predicted": predicted[m].tolist(),
         }
         for m, model in enumerate(first.models)

@@ -91,7 +91,7 @@ class Forecast:
     law: MeanLaw
     ladders: Mapping[str, Ladder]
     tasks: Mapping[str, CountsLaw]
-    resamples: Resamples
+    resamples: MeanResamples
     report: PlanReport
     bands: PlanBands
     t2: Tried
@@ -104,10 +104,12 @@ class Forecast:
 
 
 @dataclass(frozen=True, eq=False)
-class TaskResamples(Resamples):
+class MeanResamples:
     """Laws of the mean, a refit each, all tasks refitted to the same draw of models."""
 
-    by_task: tuple[Resamples, ...] = ()
+    laws: tuple[MeanLaw, ...]
+    source: str
+    by_task: tuple[Resamples, ...]
 
     def pass_band(self, N: float, D: float, k: float, level: float) -> tuple[float, float]:
         low, high = np.mean([x.pass_band(N, D, k, level) for x in self.by_task], axis=0)
@@ -130,7 +132,7 @@ def forecast(
     refits = tuple(
         MeanLaw(refit, law.training) for refit in zip(*(x.laws for x in drawn), strict=True)
     )
-    resamples = TaskResamples(refits, drawn[0].source, by_task=drawn)
+    resamples = MeanResamples(refits, drawn[0].source, drawn)
     rungs = rungs_near(sizes)
     limited = plan_budget(
         law, Budget(total=budget), demand, cost, Limits(allowed_sizes=tuple(rungs))

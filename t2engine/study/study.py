@@ -17,6 +17,7 @@ Raises: ValueError for a directory of another study.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -177,27 +178,35 @@ def plan_runs(preset: Preset, found: Forecast) -> list[PlannedRun]:
 
 def run_trials(preset: Preset, directory: Path, runs: Sequence[PlannedRun]) -> list[Trial]:
     asked = fresh_questions(preset)
-    trials = []
-    for plan, run, tried in runs:
-        num_samples = int(np.ceil(SPARE_SAMPLES * tried.k)) + 1
-        record = read_record(asked_directory(preset, directory / PLANS) / run.name)
-        settings = trial_settings(preset, num_samples, record)
-        path = directory / "trials" / f"{run.name}.json"
-        trial = read_trial(path, settings)
-        if trial is None:
-            count = sum(len(questions) for _, questions in asked)
-            with progress_bar(run.name, count, None) as advance:
-                trial = run_trial(
-                    plan,
-                    asked_directory(preset, directory / PLANS) / run.name,
-                    asked,
-                    num_samples,
-                    preset.recipe.seed,
-                    advance,
-                )
-            write_trial(path, trial, settings)
-        trials.append(trial)
-    return trials
+    return [settled_trial(preset, directory, planned, asked) for planned in runs]
+
+
+def settled_trial(preset: Preset, directory: Path, planned: PlannedRun, asked: Asked) -> Trial:
+    """With as many samples as the budget leaves; drawn again with more where answers turn out
+    cheaper than those they were planned by."""
+    num_samples = math.ceil(SPARE_SAMPLES * planned[2].k) + 1
+    while True:
+        trial = one_trial(preset, directory, planned, asked, num_samples)
+        most = trial.flops.samples_for(preset.budget, preset.demand_questions)
+        if most <= num_samples:
+            return trial
+        num_samples = math.ceil(most) + 1
+
+
+def one_trial(
+    preset: Preset, directory: Path, planned: PlannedRun, asked: Asked, num_samples: int
+) -> Trial:
+    plan, run, _ = planned
+    model_dir = asked_directory(preset, directory / PLANS) / run.name
+    settings = trial_settings(preset, num_samples, read_record(model_dir))
+    path = directory / "trials" / f"{run.name}-{num_samples}.json"
+    trial = read_trial(path, settings)
+    if trial is None:
+        count = sum(len(questions) for _, questions in asked)
+        with progress_bar(run.name, count, None) as advance:
+            trial = run_trial(plan, model_dir, asked, num_samples, preset.recipe.seed, advance)
+        write_trial(path, trial, settings)
+    return trial
 
 
 def fresh_questions(preset: Preset) -> Asked:

@@ -22,9 +22,9 @@ from t2engine.study.evaluate import (
 from t2engine.study.evaluation.checkpoints import Checkpoint
 from t2engine.study.evaluation.source import Ask
 from t2engine.study.ladder import Recipe, build_run
+from t2engine.study.runs import train_into
 from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.tasks.task import Question
-from t2engine.study.runs import train_into
 from t2engine.study.training import gold_losses
 from tests.study.asking import COST, output
 
