@@ -70,10 +70,10 @@ def bench(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise ValueError(f"--out must be a file in a directory that exists, got {out}")
     counts, lengths = numbers("--n", n), numbers("--prompt-tokens", prompt_tokens)
+    from t2engine.files import write_text
     from t2engine.hardware.bench import bench_model
     from t2engine.hardware.bench_plan import BenchSettings
     from t2engine.reports.bench import print_bench
-    from t2engine.reports.files import write_text
 
     settings = BenchSettings(
         model=model,

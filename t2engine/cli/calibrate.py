@@ -105,8 +105,8 @@ def measure(
 
     from t2engine.costs.measurements import parse_precision
     from t2engine.costs.profile import build_profile, profile_to_dict
+    from t2engine.files import write_text
     from t2engine.hardware.calibration import Settings, measure_machine, why_busy
-    from t2engine.reports.files import write_text
 
     settings = Settings(
         precisions=tuple(parse_precision(text) for text in precision or ()),

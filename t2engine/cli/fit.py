@@ -51,13 +51,13 @@ def fit(
     input.
     """
     from t2engine.engine.progress import progress_bar
+    from t2engine.files import write_text
     from t2engine.laws.comparison import compare_laws, num_steps
     from t2engine.laws.law_file import LawFile, law_file_to_dict
     from t2engine.laws.lm_eval import LogChoice
     from t2engine.laws.observations import read_observations, read_shipped_observations
     from t2engine.laws.selection import LAW_NAMES
     from t2engine.laws.splits import LAWS, counts_ladder
-    from t2engine.reports.files import write_text
     from t2engine.reports.fit_table import fit_document, fit_tables
 
     if law not in LAW_NAMES:

@@ -80,7 +80,7 @@ def sample(
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out must be in a directory that exists, got {out}")
     from t2engine.engine.llm import LLM
-    from t2engine.reports.files import write_text
+    from t2engine.files import write_text
     from t2engine.reports.samples import print_samples
 
     llm = LLM(

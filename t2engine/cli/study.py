@@ -56,10 +56,10 @@ def run_command(
 
     Example: t2 study run --preset laptop --out runs/study
     """
+    from t2engine.files import write_text
     from t2engine.reports.figure_style import why_not_drawn
     from t2engine.reports.verdict_page import verdict_page
     from t2engine.reports.verdict_table import verdict_table
-    from t2engine.study.checkpoint import write_whole
     from t2engine.study.document import verdict_document
     from t2engine.study.presets import named_preset
     from t2engine.study.study import run_study
@@ -74,10 +74,10 @@ def run_command(
     )
     verdict = run_study(wanted, out, jobs or cores(), say, device=device)
     document = verdict_document(verdict)
-    write_whole(out / "verdict.json", json.dumps(document, indent=1) + "\n")
+    write_text(out / "verdict.json", json.dumps(document, indent=1) + "\n")
     reason = why_not_drawn()
     if reason is None:
-        write_whole(out / "verdict.html", verdict_page(document))
+        write_text(out / "verdict.html", verdict_page(document))
     if as_json:
         print(json.dumps(document))
         return

@@ -19,9 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from t2engine.files import write_text
 from t2engine.laws.lm_eval import NOT_IN_NAMES, LogChoice, find_logs, read_logs
 from t2engine.laws.observed import Checkpoint
-from t2engine.reports.files import write_text
 from t2engine.schema import Observation
 
 PRINTED = ("results", "groups", "n-shot", "versions", "higher_is_better", "config")

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from t2engine.costs.profile import HardwareProfile
+from t2engine.files import write_bytes, write_text
 from t2engine.reports.calibration_findings import (
     KINDS,
     Findings,
@@ -27,7 +28,6 @@ from t2engine.reports.calibration_tables import (
     roofs_table,
 )
 from t2engine.reports.figure_style import drawing, new_figure, png_of, svg_of
-from t2engine.reports.files import write_bytes, write_text
 from t2engine.reports.page_style import STYLE
 from t2engine.reports.units import show_percent, show_times
 

@@ -12,8 +12,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from t2engine.files import write_text
 from t2engine.plan.optimizer import PlanReport
-from t2engine.reports.files import write_text
 from t2engine.reports.page_style import STYLE
 from t2engine.reports.planner_document import PlannerInputs, planner_document
 

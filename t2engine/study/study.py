@@ -27,9 +27,9 @@ import numpy as np
 
 from t2engine.costs.formula import Demand
 from t2engine.engine.progress import progress_bar
+from t2engine.files import write_text
 from t2engine.laws.observations import read_observations
 from t2engine.laws.splits import counts_ladder
-from t2engine.study.checkpoint import write_whole
 from t2engine.study.evaluation.ask import Inquiry
 from t2engine.study.evaluation.checkpoints import read_ladder
 from t2engine.study.evaluation.ladder import evaluate_checkpoints
@@ -108,7 +108,7 @@ def claim_directory(preset: Preset, directory: Path) -> None:
     wanted = json.loads(json.dumps(asdict(preset)))
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(wanted, indent=2) + "\n")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

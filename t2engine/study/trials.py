@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from t2engine.engine.llm import LLM
+from t2engine.files import write_text
 from t2engine.schema import RequestOutput, SamplingParams
-from t2engine.study.checkpoint import write_whole
 from t2engine.study.evaluation.counting import count_right
 from t2engine.study.runs import read_record
 from t2engine.study.tasks.task import Question, Task
@@ -83,7 +83,8 @@ def write_trial(path: Path, trial: Trial, settings: dict[str, Any]) -> None:
         "num_samples": trial.num_samples.tolist(),
         "num_correct": trial.num_correct.tolist(),
     }
-    write_whole(path, json.dumps(document) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(document) + "\n")
 
 
 def read_trial(path: Path, settings: dict[str, Any]) -> Trial | None:
