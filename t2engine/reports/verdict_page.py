@@ -17,6 +17,7 @@ from t2engine.reports.calibration_tables import table
 from t2engine.reports.figure_style import (
     BLUE,
     COLOURS,
+    GREEN,
     GREY,
     MARKERS,
     VERMILLION,
@@ -28,16 +29,18 @@ from t2engine.reports.page_style import STYLE
 from t2engine.reports.units import show_seconds
 from t2engine.reports.verdict_table import (
     NAMES,
+    cost_words,
     difference_words,
     forecast_words,
     headline,
     seconds_words,
+    why_words,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHADES = {"t2": BLUE, "compute-optimal": VERMILLION}
+SHADES = {"t2": BLUE, "compute-optimal": VERMILLION, "twenty": GREEN}
 LADDER_K = 16  # of the picture of the ladder
 
 
@@ -49,7 +52,7 @@ def verdict_page(document: Mapping[str, Any]) -> str:
                 figure(
                     "curves", "What a cost buys: measured on fresh questions", draw_curves, document
                 ),
-                figure("differences", "T² less compute-optimal", draw_differences, document),
+                figure("differences", "T² less each other plan", draw_differences, document),
                 figure(
                     "ladder",
                     f"The ladder at k = {LADDER_K}: measured, and the law",
@@ -72,9 +75,11 @@ def verdict_page(document: Mapping[str, Any]) -> str:
                 for x in document["differences"]
             ),
             f"<p class=lead>{escape(capital(forecast_words(document)))}.</p>",
+            f"<p>{escape(capital(cost_words(document)))}.</p>",
+            f"<p>{escape(capital(why_words(document)))}.</p>",
             f"<p>{escape(capital(seconds_words(document)))}.</p></header>",
             f"<section><h2>The pictures</h2><div class='figures f2'>{figures}</div></section>",
-            "<section><h2>Both plans, trained and asked</h2>",
+            "<section><h2>The plans, trained and asked</h2>",
             outcomes_table(document),
             f"<p>{OUTCOME_NOTE}</p></section>",
             "<section><h2>What the law said of any size</h2>",
@@ -109,9 +114,9 @@ def what_was_done(document: Mapping[str, Any]) -> str:
         f"{len(document['ladder'])} models were trained on {' and '.join(preset['tasks'])} and "
         f"asked {preset['num_questions']} questions of {' and '.join(tasks)} each; a scaling law "
         f"fitted to the counts of right answers chose N, D and k for {preset['budget']:.3g} FLOPs, "
-        f"all in. Then that plan and the compute-optimal one were trained, with "
-        f"{len(preset['plan_seeds'])} seeds, and asked {preset['fresh_questions']:,} fresh "
-        "questions of each task."
+        f"all in. Then that plan, the compute-optimal one and one of 20 tokens a parameter were "
+        f"trained, with {len(preset['plan_seeds'])} seeds, and asked "
+        f"{preset['fresh_questions']:,} fresh questions of each task."
     )
 
 
@@ -139,12 +144,13 @@ def draw_curves(axes: Axes, document: Mapping[str, Any]) -> None:
 def draw_differences(axes: Axes, document: Mapping[str, Any]) -> None:
     rows = document["differences"]
     for place, row in enumerate(rows):
-        axes.plot([row["low"], row["high"]], [place, place], color=BLUE, lw=2)
-        axes.plot(row["mean"], place, "o", color=BLUE)
+        colour = SHADES[row["other"]]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2)
+        axes.plot(row["mean"], place, "o", color=colour)
     axes.axvline(0, color=GREY, lw=1)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels(
-        ["mean of seeds" if x["seed"] is None else f"seed {x['seed']}" for x in rows]
+        [f"{NAMES[x['other']]}, {'mean' if x['seed'] is None else x['seed']}" for x in rows]
     )
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlabel("difference of pass@k, with its 95 % interval over questions")

@@ -36,6 +36,7 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         "plans": {
             "t2": asdict(found.t2),
             "compute_optimal": asdict(found.compute_optimal),
+            "twenty": asdict(found.twenty),
             "any_size": asdict(found.report.t2) | {"bands": asdict(found.bands)},
             "compute_optimal_any_size": asdict(found.report.compute_optimal),
             "saving": found.report.saving,

@@ -5,12 +5,15 @@ The costs are those of this ladder's shapes as metered, per token, interpolated 
     train = D train_token(N)                      padding and attention are in it
     serve = Q (prompt(N) + k T sample_token(N))   T: tokens of a gold answer and its end, their mean
 
-Compute-optimal is what training alone would choose: the Chinchilla law of the gold answers' loss.
-Both plans go to rungs of the ladder. The T² plan is the best of all rungs; the compute-optimal one
-moves to the rung nearest in ln N and keeps what it spends on training.
+Compute-optimal is what training alone would choose: the Chinchilla law of the gold answers' loss on
+this ladder. Beside it goes the rule that is used where no such law was fitted, 20 tokens a
+parameter. All plans go to rungs of the ladder: the T² plan is the best of all, that of 20 tokens
+the best of those, and the compute-optimal one moves to the rung nearest in ln N and keeps what it
+spends on training.
 
 Units:  N parameters, D training tokens, k samples per question; FLOPs.
-Raises: ValueError where a law cannot be fitted, or the budget is too small for either plan.
+Raises: ValueError where a law cannot be fitted, or the budget is too small for a plan.
+Source: 20 tokens a parameter: Hoffmann et al., arXiv:2203.15556, table 3.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from t2engine.plan.problem import Budget
 from t2engine.study.ladder import shape
 from t2engine.study.tokenizer import VOCAB_SIZE
 
+RULE_OF_THUMB = 20  # tokens a parameter
 RUNGS_BEYOND = 2.0  # plans may take rungs this many times below and above the ladder's sizes
 
 
@@ -86,7 +90,7 @@ class Tried:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """`report` and `bands` are of the plan over all N; `t2` and `compute_optimal` of the rungs."""
+    """`report` and `bands` are of the plan over all N; the three plans tried are on rungs."""
 
     law: MeanLaw
     ladders: Mapping[str, Ladder]
@@ -96,6 +100,7 @@ class Forecast:
     bands: PlanBands
     t2: Tried
     compute_optimal: Tried
+    twenty: Tried  # tokens a parameter
 
     def band(self, N: float, D: float, k: float, level: float = LEVEL) -> tuple[float, float]:
         """Where a new checkpoint's measured mean pass@k lies, as wide as if all tasks deviated the
@@ -147,6 +152,7 @@ def forecast(
         bands=plan_bands(report, resamples, cost),
         t2=Tried(round(best.N), round(best.D), best.k, best.pass_at_k),
         compute_optimal=on_a_rung(report, law, cost, budget, demand, rungs),
+        twenty=best_of_twenty(law, cost, budget, demand, rungs),
     )
 
 
@@ -169,6 +175,23 @@ def on_a_rung(
             "budget or lower the questions it serves"
         )
     return Tried(round(N), round(D), k, float(law.pass_at_k(N, D, k)))
+
+
+def best_of_twenty(
+    law: MeanLaw, cost: CostModel, budget: float, demand: Demand, rungs: Sequence[float]
+) -> Tried:
+    """The rung of highest predicted pass@k when each is trained on 20 tokens a parameter."""
+    N = np.asarray(rungs)
+    D = RULE_OF_THUMB * N
+    k = cost.samples_for(N, budget - cost.train(N, D), demand)
+    predicted = np.where(k >= 1, law.pass_at_k(N, D, np.maximum(k, 1.0)), -1.0)
+    best = int(predicted.argmax())
+    if predicted[best] < 0:
+        raise ValueError(
+            f"no rung of the ladder leaves a sample per question after {RULE_OF_THUMB} tokens a "
+            "parameter; raise the budget or lower the questions it serves"
+        )
+    return Tried(round(N[best]), round(D[best]), float(k[best]), float(predicted[best]))
 
 
 def rungs_near(sizes: Sequence[float]) -> list[float]:

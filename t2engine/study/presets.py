@@ -94,8 +94,8 @@ TINY = Preset(
     num_questions=16,
     least_samples=8,
     most_samples=16,
-    budget=1e10,
-    demand_questions=100,
+    budget=2e10,
+    demand_questions=1_000,
     fresh_questions=24,
     plan_seeds=(1,),
 )

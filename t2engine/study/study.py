@@ -3,7 +3,7 @@
     study.json           what was asked for; another study in the same directory is refused
     ladder/<run>/        every trained model with its record
     observations/        <task>.csv and its journals
-    plans/<plan>-<seed>/ the T² plan and the compute-optimal one, trained once for each seed
+    plans/<plan>-<seed>/ the T² plan, the compute-optimal one and that of 20 tokens a parameter
     ladder-<task>/, plans-<task>/    the same models fine-tuned, where the study asks that
     trials/              what each answered to questions that nobody was asked before
     verdict.json         the law, both plans, forecasts, what was measured, the difference
@@ -43,7 +43,7 @@ from t2engine.study.trials import Asked, read_trial, run_trial, write_trial
 from t2engine.study.verdict import Difference, Outcome, Trial, compare, outcome
 
 LADDER, PLANS = "ladder", "plans"
-T2, COMPUTE_OPTIMAL = "t2", "compute-optimal"
+T2, COMPUTE_OPTIMAL, TWENTY = "t2", "compute-optimal", "twenty"
 SPARE_SAMPLES = 1.3  # drawn over those planned, since measured costs shift k a little
 
 Say = Callable[[str], None]
@@ -73,8 +73,9 @@ def run_study(
     found = plan_study(preset, directory, demand)
     say(words_of("T²", found.t2))
     say(words_of("compute-optimal", found.compute_optimal))
+    say(words_of("20 tokens a parameter", found.twenty))
     runs = plan_runs(preset, found)
-    say(f"4 of 5: train both plans, {len(preset.plan_seeds)} times each")
+    say(f"4 of 5: train these plans, {len(preset.plan_seeds)} times each")
     train_all(preset, [run for _, run, _ in runs], directory / PLANS, jobs, device)
     say(f"5 of 5: ask them {preset.fresh_questions} fresh questions of each task")
     trials = run_trials(preset, directory, runs)
@@ -165,9 +166,10 @@ PlannedRun = tuple[str, Run, Tried]
 
 
 def plan_runs(preset: Preset, found: Forecast) -> list[PlannedRun]:
-    """Both plans with every seed, dearest first."""
+    """Every plan with every seed, dearest first."""
     planned = []
-    for plan, tried in ((T2, found.t2), (COMPUTE_OPTIMAL, found.compute_optimal)):
+    plans = {T2: found.t2, COMPUTE_OPTIMAL: found.compute_optimal, TWENTY: found.twenty}
+    for plan, tried in plans.items():
         for seed in preset.plan_seeds:
             recipe = replace(preset.recipe, seed=seed)
             run = build_run(tried.N, tried.D, preset.tasks, recipe)
@@ -241,9 +243,13 @@ def judge(preset: Preset, found: Forecast, demand: Demand, trials: Sequence[Tria
         outcomes.append(outcome(trial, budget, questions, predicted, band))
     by_plan = {
         plan: sorted((x for x in trials if x.plan == plan), key=lambda x: x.seed)
-        for plan in (T2, COMPUTE_OPTIMAL)
+        for plan in (T2, COMPUTE_OPTIMAL, TWENTY)
     }
-    differences = compare(by_plan[T2], by_plan[COMPUTE_OPTIMAL], budget, questions)
+    differences = [
+        row
+        for plan in (COMPUTE_OPTIMAL, TWENTY)
+        for row in compare(by_plan[T2], by_plan[plan], budget, questions)
+    ]
     return Verdict(preset, found, demand, tuple(outcomes), tuple(differences), tuple(trials))
 
 

@@ -1,10 +1,10 @@
-"""Whether the plan kept its promise: two trained plans at the same measured cost, side by side.
+"""Whether the plan kept its promise: trained plans at the same measured cost, side by side.
 
     cost(k) = training + Q (prompt + k sample)          all measured on the trained models
     k       the samples per question that spend the budget, each plan its own
 
 pass@k is the unbiased estimate from the samples of fresh questions, a real k lying between its
-neighbours in proportion. Both plans are asked the same questions, so their difference is taken
+neighbours in proportion. All plans are asked the same questions, so a difference is taken
 question by question, and its interval is a bootstrap over questions, each task its own.
 
 Units:  costs in FLOPs as the meter counts them; seconds beside them.
@@ -101,8 +101,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Difference:
-    """T² less compute-optimal, with its interval; `seed` None for the mean over seeds."""
+    """T² less another plan, with its interval; `seed` None for the mean over seeds."""
 
+    other: str
     seed: int | None
     mean: float
     low: float
@@ -113,17 +114,17 @@ class Difference:
         if self.low > 0:
             return "the T² plan is better"
         if self.high < 0:
-            return "the compute-optimal plan is better: the claim fails here"
+            return "the T² plan is worse: the claim fails here"
         return "no difference can be told"
 
 
 def compare(
-    t2: Sequence[Trial], compute_optimal: Sequence[Trial], budget: float, questions: float
+    t2: Sequence[Trial], others: Sequence[Trial], budget: float, questions: float
 ) -> list[Difference]:
-    """A difference for each pair of trials, and their mean."""
+    """A difference for each pair of trials, and their mean last."""
     tasks = np.array(t2[0].task)
     rows = []
-    for one, other in zip(t2, compute_optimal, strict=True):
+    for one, other in zip(t2, others, strict=True):
         if one.task != other.task:
             raise ValueError("both plans must be asked the same questions in the same order")
         rows.append(
@@ -134,10 +135,11 @@ def compare(
     if len(rows) > 1:
         rows.append(np.mean(rows, axis=0))
         seeds.append(None)
-    return [difference(seed, row, tasks) for seed, row in zip(seeds, rows, strict=True)]
+    name = others[0].plan
+    return [difference(name, seed, row, tasks) for seed, row in zip(seeds, rows, strict=True)]
 
 
-def difference(seed: int | None, values: Array, tasks: NDArray[np.str_]) -> Difference:
+def difference(other: str, seed: int | None, values: Array, tasks: NDArray[np.str_]) -> Difference:
     """The mean over tasks of each one's mean, and a percentile bootstrap within tasks."""
     rng = np.random.default_rng(0)
     means, draws = [], []
@@ -146,7 +148,7 @@ def difference(seed: int | None, values: Array, tasks: NDArray[np.str_]) -> Diff
         means.append(float(own.mean()))
         draws.append(own[rng.integers(own.size, size=(NUM_RESAMPLES, own.size))].mean(axis=1))
     low, high = np.quantile(np.mean(draws, axis=0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(seed, float(np.mean(means)), float(low), float(high))
+    return Difference(other, seed, float(np.mean(means)), float(low), float(high))
 
 
 def outcome(

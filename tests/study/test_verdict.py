@@ -60,7 +60,7 @@ def test_equal_cost_gives_the_cheaper_model_more_samples():
     assert found.words == "the T² plan is better"
     [other] = compare([dear], [cheap], BUDGET, QUESTIONS)
     assert other.mean == pytest.approx(-found.mean)
-    assert other.words == "the compute-optimal plan is better: the claim fails here"
+    assert other.words == "the T² plan is worse: the claim fails here"
 
 
 def test_like_plans_cannot_be_told_apart_and_seeds_have_a_mean():
@@ -79,17 +79,17 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(0)
     tasks = np.array(TASKS)
     held = 0
-    for _ in range(200):
+    for _ in range(60):
         values = rng.normal(0.1, 1.0, size=500)
-        found = difference(None, values, tasks)
+        found = difference("twenty", None, values, tasks)
         held += found.low <= 0.1 <= found.high
-    assert 180 <= held <= 198
+    assert 52 <= held <= 60
 
 
 def test_tasks_count_alike_however_many_questions_they_have():
     values = np.where(np.array(TASKS) == "spatial", 1.0, 0.0)
     assert task_means(values, TASKS) == {"arithmetic": 0.0, "spatial": 1.0}
-    assert difference(None, values, np.array(TASKS)).mean == 0.5
+    assert difference("twenty", None, values, np.array(TASKS)).mean == 0.5
 
 
 def test_an_outcome_holds_the_forecast_against_the_measurement():
