@@ -181,7 +181,7 @@ def plan(
 
         inputs = PlannerInputs(choice, costs, limits, sources.measured, drawn)
         write_planner_page(report, inputs, html)
-    known = drawn or sources.resamples
+    known = (drawn if is_plain else None) or sources.resamples
     given = Assumptions(
         law=choice.law,
         cost=costs,

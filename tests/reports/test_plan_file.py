@@ -45,7 +45,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "t2engine.choice"}, "format must be 't2engine.plan', got 't2engine.choice'"),
-        ({"version": 99}, "version must be 2, got 99"),
+        ({"version": 99}, "version must be 3, got 99"),
         ({"unit": None}, "unit must be the unit of its costs, got None"),
         ({"t2": None}, "t2 must be an object, got None"),
         ({"t2": {"N": 1e6, "D": 1e7}}, "t2.k must be a number, got None"),
