@@ -67,11 +67,6 @@ def run_command(
     wanted = named_preset(preset, seed, finetune, finetune_tokens)
     console = Console(stderr=True)
     say = console.print
-    say(
-        f"study {wanted.name}: budget {wanted.budget:.3g} FLOPs for training and for "
-        f"{wanted.demand_questions:,.0f} questions, stated in advance; it is for the plans, the "
-        f"ladder comes before it"
-    )
     verdict = run_study(wanted, out, jobs or cores(), say, device=device)
     document = verdict_document(verdict)
     write_text(out / "verdict.json", json.dumps(document, indent=1) + "\n")

@@ -34,6 +34,7 @@ from t2engine.reports.verdict_table import (
     forecast_words,
     headline,
     seconds_words,
+    verdicts,
     why_words,
 )
 
@@ -72,7 +73,7 @@ def verdict_page(document: Mapping[str, Any]) -> str:
             f"<p class=sub>{escape(what_was_done(document))}</p>",
             *(
                 f"<p class=lead>{escape(capital(difference_words(x)))}.</p>"
-                for x in document["differences"]
+                for x in verdicts(document).values()
             ),
             f"<p class=lead>{escape(capital(forecast_words(document)))}.</p>",
             f"<p>{escape(capital(cost_words(document)))}.</p>",
@@ -153,7 +154,7 @@ def draw_differences(axes: Axes, document: Mapping[str, Any]) -> None:
         [f"{NAMES[x['other']]}, {'mean' if x['seed'] is None else x['seed']}" for x in rows]
     )
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("difference of pass@k, with its 95 % interval over questions")
+    axes.set_xlabel("difference of pass@k, 95 % over questions")
 
 
 def draw_ladder(axes: Axes, document: Mapping[str, Any]) -> None:

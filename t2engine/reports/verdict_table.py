@@ -13,13 +13,13 @@ from rich.text import Text
 from t2engine.plan.words import count
 from t2engine.reports.units import show_seconds
 
-NAMES = {"t2": "T²", "compute-optimal": "compute-optimal", "twenty": "20 tokens a parameter"}
+NAMES = {"t2": "T²", "compute-optimal": "compute-optimal", "twenty": "D = 20 N"}
 
 
 def verdict_table(document: Mapping[str, Any]) -> Group:
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD)
-    for name in ("plan, seed", "N", "D", "k", "seconds", "pass@k", "forecast", "90 % band", "held"):
-        table.add_column(name, justify="left" if name == "plan, seed" else "right")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("plan, seed", "N", "D", "k", "pass@k", "forecast", "90 % band", "held"):
+        table.add_column(name, justify="left" if name == "plan, seed" else "right", no_wrap=True)
     for row in document["outcomes"]:
         low, high = row["band"]
         table.add_row(
@@ -27,10 +27,9 @@ def verdict_table(document: Mapping[str, Any]) -> Group:
             count(row["N"]),
             count(row["D"]),
             f"{row['k']:.1f}",
-            show_seconds(row["seconds"]),
             f"{row['pass_at_k']:.3f}",
             f"{row['forecast']:.3f}",
-            f"{low:.3f} to {high:.3f}",
+            f"{low:.3f}–{high:.3f}",
             "yes" if row["held"] else "no",
         )
     return Group(

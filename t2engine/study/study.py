@@ -63,6 +63,10 @@ def run_study(
     preset: Preset, directory: Path, jobs: int, say: Say, *, device: str = "cpu"
 ) -> Verdict:
     claim_directory(preset, directory)
+    say(
+        f"study {preset.name}: {preset.budget:.3g} FLOPs for each plan, its training and k samples "
+        f"of {preset.demand_questions:,.0f} questions; the ladder comes before that"
+    )
     ladder = build_ladder(preset.pairs, preset.tasks, preset.recipe)
     say(f"1 of 5: train {len(ladder)} models on {' and '.join(preset.tasks)}")
     train_all(preset, ladder, directory / LADDER, jobs, device)

@@ -41,6 +41,12 @@ def test_help_does_not_import_torch():
         (["train", "--out", "{model}/config.json"], "must be a directory or absent"),
         (["train", "--out", "{empty}", "--jobs", "0"], "--jobs"),
         (["train"], "--out"),
+        (["train", "--out", "{empty}", "--preset", "huge"], "preset must be one of laptop, gpu"),
+        (["run", "--out", "{model}/config.json"], "must be a directory or absent, got a file"),
+        (["run", "--out", "{out}", "--finetune", "chess"], "task must be one of arithmetic"),
+        (["finetune", "{empty}", "--task", "causal", "--out", "{out}"], "must be a finished run"),
+        (["finetune", "{model}", "--task", "chess", "--out", "{out}"], "task must be one of"),
+        (["evaluate", "{model}", "--tasks", "chess", "--out", "{out}"], "task must be one of"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -64,11 +70,11 @@ def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.Capt
     arguments += ["--max-samples", "4"]
     assert run(["study", "evaluate", str(MODEL), *arguments]) == 0
     shown = capsys.readouterr().out
-    assert "99,600" in shown
+    assert "188,992" in shown
     assert "pass@4" in shown
     assert run(["study", "evaluate", str(MODEL), *arguments, "--json"]) == 0
     [model] = json.loads(capsys.readouterr().out)["models"]
-    assert (model["N"], model["questions"]) == (99_600, 5)
+    assert (model["N"], model["questions"]) == (188_992, 5)
     assert list(model["pass_at_k"]) == ["1", "4"]
     rows = list(read_observations(out))
     assert len({row.question for row in rows}) == 5
