@@ -1,6 +1,6 @@
 """How fast questions are drawn for training, and how much of a GPU training uses.
 
-    python -m benchmarks.training_rate feed [--questions-per-step 640] [--batches 64] [--rounds 5]
+    python -m benchmarks.training_rate feed [--questions-per-step 640] [--batches 240] [--rounds 5]
     python -m benchmarks.training_rate steps --device cuda --peak 989e12 [--parameters 100e6]
 
 feed: tokens per second, padding not counted, that the generated tasks are drawn at in this process
@@ -81,7 +81,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     feed = commands.add_parser("feed")
     feed.add_argument("--questions-per-step", type=int, default=640)
-    feed.add_argument("--batches", type=int, default=64)
+    feed.add_argument("--batches", type=int, default=240)
     feed.add_argument("--rounds", type=int, default=5)
     steps = commands.add_parser("steps")
     steps.add_argument("--parameters", type=float, default=GPU.sizes[-1])

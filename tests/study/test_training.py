@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import multiprocessing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -149,6 +150,27 @@ def test_a_step_does_not_wait_for_its_numbers(dtype: str):
     wanted = [loss.item() for loss in unread]
     assert read_losses(unread) == wanted
     assert read_losses(unread) == []  # each once
+
+
+def test_the_path_of_a_gpu_resumes_and_ends_near_the_cpus_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All of it but the device: a CPU by another name, not compiled, without pinned memory."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr("t2engine.study.training.moved", lambda rows, device: rows)
+    run, state = tiny_run(), tmp_path / "state"
+    near, plain = train(run, TASKS, lambda tokens: None)
+    want, outcome = train(run, TASKS, lambda tokens: None, device="cpu:0")
+    with pytest.raises(KilledError):
+        train(run, TASKS, stop_after(3), state=state, device="cpu:0", seconds_between_states=0)
+    model, again = train(run, TASKS, lambda tokens: None, state=state, device="cpu:0")
+    assert again["losses"] == outcome["losses"]
+    for name, weight in want.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+        assert torch.allclose(near.state_dict()[name], weight, atol=1e-3), name
+    assert outcome["D"] == plain["D"]
+    assert outcome["flops"] > plain["flops"]  # rows are padded to the whole context
+    assert multiprocessing.active_children() == []
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path):
