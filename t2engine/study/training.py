@@ -97,10 +97,9 @@ def train(
                 progress.pending = []
                 advance(progress.tokens - told)
                 told = progress.tokens
-            now = time.perf_counter()
-            if state is not None and now - saved >= seconds_between_states:
+            if state is not None and time.perf_counter() - saved >= seconds_between_states:
                 progress.pending += read_losses(unread)
-                progress.seconds += now - started
+                progress.seconds += time.perf_counter() - started
                 write_state(state, run, model, optimizer, progress)
                 saved = started = time.perf_counter()
     progress.seconds += time.perf_counter() - started
