@@ -10,10 +10,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from t2engine.study.runs import TrainRuns
 
 app = typer.Typer(
     help="Train ladders of small models, measure them, and put a plan to the test.",
@@ -22,9 +25,25 @@ app = typer.Typer(
 
 PRESET = "laptop: two cores, under an hour; gpu: one GPU, half an hour; tiny: to see it work."
 
+GPU_JOBS = 4  # small models leave most of a GPU idle
+
 PresetName = Annotated[str, typer.Option("--preset", help=PRESET)]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Models trained at a time, a core each (default: cores).")
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Models trained at a time (default: a core each; with cuda {GPU_JOBS}, which share "
+        "a GPU; with --ray, on each GPU).",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread the models over machines with Ray, which must all see OUT: the address of "
+        "its cluster, auto for the one this machine belongs to, or local for this machine alone.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="What trains: cpu or cuda.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of weights, questions and samples.")]
@@ -37,6 +56,7 @@ def run_command(
     preset: PresetName = "laptop",
     jobs: Jobs = None,
     device: Device = "cpu",
+    ray: RayAddress = None,
     seed: Seed = None,
     finetune: Annotated[
         str | None,
@@ -65,9 +85,10 @@ def run_command(
     from t2engine.study.study import run_study
 
     wanted = named_preset(preset, seed, finetune, finetune_tokens)
+    jobs, train, out = how_to_train(jobs, device, ray, out)
     console = Console(stderr=True)
     say = console.print
-    verdict = run_study(wanted, out, jobs or cores(), say, device=device)
+    verdict = run_study(wanted, out, jobs, say, device=device, train=train)
     document = verdict_document(verdict)
     write_text(out / "verdict.json", json.dumps(document, indent=1) + "\n")
     reason = why_not_drawn()
@@ -87,17 +108,18 @@ def train(
     preset: PresetName = "laptop",
     jobs: Jobs = None,
     device: Device = "cpu",
+    ray: RayAddress = None,
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """Train every model of a preset's ladder that OUT does not hold yet."""
     from t2engine.study.ladder import build_ladder
     from t2engine.study.presets import named_preset
-    from t2engine.study.runs import train_runs
 
     wanted = named_preset(preset, seed)
     ladder = build_ladder(wanted.pairs, wanted.tasks, wanted.recipe)
-    train_runs(ladder, out, jobs or cores(), device=device)
+    jobs, train_runs, out = how_to_train(jobs, device, ray, out)
+    train_runs(ladder, out, jobs, device=device)
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in ladder]}))
     else:
@@ -113,6 +135,7 @@ def finetune(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens, the same for every model.")] = 200_000,
     jobs: Jobs = None,
     device: Device = "cpu",
+    ray: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on training finished models on one task, as post-training does.
@@ -120,15 +143,36 @@ def finetune(
     Their D stays what they were trained for, so that a law of the fine-tuned models is still one
     of N and D.
     """
-    from t2engine.study.runs import finetuned_runs, train_runs
+    from t2engine.study.runs import finetuned_runs
 
-    later = finetuned_runs(runs, task, tokens)
-    train_runs(later, out, jobs or cores(), device=device, title="fine-tuning")
+    jobs, train_runs, out = how_to_train(jobs, device, ray, out)
+    later = finetuned_runs(runs if ray is None else runs.absolute(), task, tokens)
+    train_runs(later, out, jobs, device=device, title="fine-tuning")
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in later]}))
     else:
         print(f"{len(later)} fine-tuned models in {out}")
         print(f"next: t2 study evaluate {out} --tasks {task} --out observations")
+
+
+def how_to_train(
+    jobs: int | None, device: str, ray: str | None, out: Path
+) -> tuple[int, TrainRuns, Path]:
+    """How many models at a time, by what, and into which directory."""
+    at_a_time = jobs or (cores() if device == "cpu" else GPU_JOBS)
+    if ray is None:
+        from t2engine.study.runs import train_runs
+
+        return at_a_time, train_runs, out
+    if jobs is not None and device == "cpu":
+        raise ValueError(
+            "--jobs must be left out with --ray on CPUs, where each core of the cluster trains a "
+            f"model, got {jobs}"
+        )
+    from t2engine.integrations.ray_runs import import_ray, trainer_on_ray
+
+    import_ray()  # refuses before anything is written
+    return at_a_time, trainer_on_ray(ray), out.absolute()
 
 
 def cores() -> int:

@@ -7,8 +7,8 @@ Shapes: token_ids, targets [S, T]; S questions, T tokens of the longest, or the 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from t2engine.study.prefetch import prefetched_windows
+from t2engine.study.rows import WINDOW, Rows, encode_rows, window_orders
 from t2engine.study.tasks.task import Question, Task
-from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, encode
 
-WINDOW = 8  # batches whose questions are sorted by length together
 NO_LOSS = -100  # the target of a token that carries no loss
 
 
@@ -47,47 +47,54 @@ def batches(
     *,
     skip: int = 0,
     length: int | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of a run, but for its first `skip`.
 
     The questions of WINDOW batches are drawn together and sorted by length, so that rows of a batch
     need little padding; the batches come in an order drawn anew for each window.
     """
     stream = mixture(tasks, seed)
-    order = random.Random(f"order {seed}")
-    window = WINDOW * questions_per_step
-    while True:
-        drawn = list(islice(stream, window))
-        places = list(range(WINDOW))
-        order.shuffle(places)
-        if skip >= WINDOW:
-            skip -= WINDOW
-            continue
+    for places in window_orders(seed, skip):
+        drawn = list(islice(stream, WINDOW * questions_per_step))
         drawn.sort(key=lambda question: len(question.prompt) + len(question.completion))
-        for place in places[skip:]:
+        for place in places:
             first = place * questions_per_step
             yield batch(drawn[first : first + questions_per_step], length)
-        skip = 0
+
+
+def prefetched(
+    tasks: Sequence[Task],
+    seed: int,
+    questions_per_step: int,
+    *,
+    skip: int = 0,
+    length: int | None = None,
+) -> Generator[Batch, None, None]:
+    """The very batches of `batches`, their questions drawn ahead by a process for each task."""
+    orders = (places for places in window_orders(seed, skip) if places)
+    windows = prefetched_windows(
+        tasks, seed, WINDOW * questions_per_step, skip=skip // WINDOW, length=length
+    )
+    with closing(windows):
+        for places, rows in zip(orders, windows, strict=False):  # both endless
+            by_size = np.argsort(rows.sizes, kind="stable")
+            for place in places:
+                first = place * questions_per_step
+                chosen = by_size[first : first + questions_per_step]
+                sizes = rows.sizes[chosen]
+                token_ids = rows.token_ids[chosen, : length or sizes.max()]
+                yield batch_of(Rows(token_ids, rows.prompts[chosen], sizes))
 
 
 def batch(questions: Sequence[Question], length: int | None = None) -> Batch:
     """The rows of some questions; ValueError for one that is longer than `length`."""
-    prompts = np.array([1 + len(question.prompt) for question in questions])
-    sizes = prompts + np.array([len(question.completion) + 1 for question in questions])
-    longest = int(sizes.max())
-    if length is not None and longest > length:
-        question = questions[int(sizes.argmax())]
-        raise ValueError(
-            f"a question must fit a context of {length} tokens, got {longest}: {question.prompt!r}"
-        )
-    width = length or longest
-    token_ids = np.full((len(questions), width), PAD_ID, dtype=np.int64)
-    token_ids[:, 0] = BOS_ID
-    columns = np.arange(width)
-    inside = (columns > 0) & (columns < sizes[:, None] - 1)
-    token_ids[inside] = encode("".join(q.prompt + q.completion for q in questions))
-    token_ids[np.arange(len(questions)), sizes - 1] = EOS_ID
+    return batch_of(encode_rows(questions, length))
+
+
+def batch_of(rows: Rows) -> Batch:
+    token_ids = rows.token_ids.astype(np.int64, copy=False)
+    columns = np.arange(token_ids.shape[1])
+    shows = (columns >= rows.prompts[:, None] - 1) & (columns < rows.sizes[:, None] - 1)
     targets = np.full_like(token_ids, NO_LOSS)
-    shows = (columns >= prompts[:, None] - 1) & (columns < sizes[:, None] - 1)
     targets[:, :-1][shows[:, :-1]] = token_ids[:, 1:][shows[:, :-1]]
-    return Batch(torch.from_numpy(token_ids), torch.from_numpy(targets), int(sizes.sum()))
+    return Batch(torch.from_numpy(token_ids), torch.from_numpy(targets), int(rows.sizes.sum()))

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import queue
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
@@ -38,6 +36,7 @@ from rich.progress import (
 from t2engine.model.config import read_config
 from t2engine.study.checkpoint import atomic_directory, load_model, save_model, write_json
 from t2engine.study.ladder import Recipe, Run, finetuned
+from t2engine.study.prefetch import end_with_parent
 from t2engine.study.tasks.registry import task_named
 from t2engine.study.training import SECONDS_BETWEEN_STATES, differences, plain, train
 
@@ -50,6 +49,26 @@ class News:
 
     work: int
     outcome: str | None = None
+
+
+class Listener(Protocol):
+    """Who is told what becomes of a run: by its name, News."""
+
+    def put(self, told: tuple[str, News], /) -> None: ...
+
+
+class TrainRuns(Protocol):
+    """Trains runs into a directory: `train_runs`, or what does the same on other machines."""
+
+    def __call__(
+        self,
+        runs: Sequence[Run],
+        directory: Path,
+        jobs: int,
+        *,
+        device: str = "cpu",
+        title: str = "training",
+    ) -> None: ...
 
 
 def train_runs(
@@ -66,13 +85,9 @@ def train_runs(
     One thread, so that neither the number of cores nor of jobs changes a model. Raises RuntimeError
     when a process ends without its model; the others are stopped and keep their states.
     """
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory} must be a directory or absent, got a file")
-    waiting = [run for run in runs if not is_finished(run, directory / run.name)]
+    waiting = unfinished(runs, directory)
     if not waiting:
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    remove_remains(directory, waiting)
     context = multiprocessing.get_context("spawn")
     running: dict[str, SpawnProcess] = {}
     news: Queue[tuple[str, News]] = context.Queue()
@@ -118,6 +133,17 @@ def hear(
         )
 
 
+def unfinished(runs: Sequence[Run], directory: Path) -> list[Run]:
+    """The runs that a directory does not hold, which is made ready for them."""
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} must be a directory or absent, got a file")
+    waiting = [run for run in runs if not is_finished(run, directory / run.name)]
+    if waiting:
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_remains(directory, waiting)
+    return waiting
+
+
 def remove_remains(directory: Path, runs: Sequence[Run]) -> None:
     """Directories that were being written when a process was killed."""
     for run in runs:
@@ -126,18 +152,10 @@ def remove_remains(directory: Path, runs: Sequence[Run]) -> None:
                 shutil.rmtree(path)
 
 
-def end_with_parent() -> None:
-    """End this process at once when the one that started it has gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
 def train_into(
     directory: Path,
     run: Run,
-    news: Queue[tuple[str, News]],
+    news: Listener,
     device: str = "cpu",
     seconds_between_states: float = SECONDS_BETWEEN_STATES,
 ) -> None:

@@ -37,7 +37,7 @@ from t2engine.study.evaluation.rule import StoppingRule
 from t2engine.study.forecast import Forecast, Tried, forecast, ladder_cost
 from t2engine.study.ladder import Run, build_ladder, build_run, finetuned
 from t2engine.study.presets import Preset
-from t2engine.study.runs import read_record, train_runs
+from t2engine.study.runs import TrainRuns, read_record, train_runs
 from t2engine.study.tasks.registry import task_named
 from t2engine.study.trials import Asked, read_trial, run_trial, write_trial
 from t2engine.study.verdict import Difference, Outcome, Trial, compare, outcome
@@ -60,7 +60,13 @@ class Verdict:
 
 
 def run_study(
-    preset: Preset, directory: Path, jobs: int, say: Say, *, device: str = "cpu"
+    preset: Preset,
+    directory: Path,
+    jobs: int,
+    say: Say,
+    *,
+    device: str = "cpu",
+    train: TrainRuns = train_runs,
 ) -> Verdict:
     claim_directory(preset, directory)
     say(
@@ -69,7 +75,7 @@ def run_study(
     )
     ladder = build_ladder(preset.pairs, preset.tasks, preset.recipe)
     say(f"1 of 5: train {len(ladder)} models on {' and '.join(preset.tasks)}")
-    train_all(preset, ladder, directory / LADDER, jobs, device)
+    train_all(preset, ladder, directory / LADDER, jobs, device, train)
     say(f"2 of 5: ask them {preset.num_questions} questions of {' and '.join(preset.asked_tasks)}")
     evaluate_study(preset, directory)
     say("3 of 5: fit the law and plan")
@@ -80,23 +86,28 @@ def run_study(
     say(words_of("20 tokens a parameter", found.twenty))
     runs = plan_runs(preset, found)
     say(f"4 of 5: train these plans, {len(preset.plan_seeds)} times each")
-    train_all(preset, [run for _, run, _ in runs], directory / PLANS, jobs, device)
+    train_all(preset, [run for _, run, _ in runs], directory / PLANS, jobs, device, train)
     say(f"5 of 5: ask them {preset.fresh_questions} fresh questions of each task")
     trials = run_trials(preset, directory, runs)
     return judge(preset, found, demand, trials)
 
 
-def train_all(preset: Preset, runs: Sequence[Run], directory: Path, jobs: int, device: str) -> None:
+def train_all(
+    preset: Preset,
+    runs: Sequence[Run],
+    directory: Path,
+    jobs: int,
+    device: str,
+    train: TrainRuns,
+) -> None:
     """Train the runs, and fine-tune each where the study asks that."""
-    train_runs(runs, directory, jobs, device=device, title=directory.name)
+    train(runs, directory, jobs, device=device, title=directory.name)
     if preset.finetune_task is not None:
         later = [
             finetuned(run, str(directory / run.name), preset.finetune_task, preset.finetune_tokens)
             for run in runs
         ]
-        train_runs(
-            later, asked_directory(preset, directory), jobs, device=device, title="finetuning"
-        )
+        train(later, asked_directory(preset, directory), jobs, device=device, title="finetuning")
 
 
 def asked_directory(preset: Preset, directory: Path) -> Path:

@@ -7,7 +7,9 @@ The state of a run is kept on disk while it trains: weights, moments, and how ma
 drawn, which says where the stream of questions goes on. A run that was killed continues from there
 and ends in the very same model; what is lost is the work since the last state.
 
-On a GPU the step is compiled, rows are padded to the whole context, and products may be bfloat16.
+On a GPU the step is compiled, rows are padded to the whole context, products may be bfloat16, and
+questions are drawn ahead by processes of their own. The host queues steps without waiting for them:
+losses stay on the device until a point of the curve, or a state, needs them.
 
 Shapes: token_ids, targets [S, T]; S questions, T tokens of the longest.
 """
@@ -20,6 +22,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -32,7 +35,7 @@ from torch.nn import functional
 from t2engine.metering import training_flops
 from t2engine.model.llama import Llama, build_optimizer, initialise
 from t2engine.study.ladder import Run, learning_rate
-from t2engine.study.mixture import NO_LOSS, Batch, batch, batches
+from t2engine.study.mixture import NO_LOSS, Batch, batch, batches, prefetched
 from t2engine.study.tasks.task import Question, Task
 
 DIGEST_BYTES = 16  # of a state, before it
@@ -77,26 +80,28 @@ def train(
     if state is not None and state.exists():
         progress = read_state(state, run, model, optimizer)
         advance(progress.tokens)
-    loss_of = completion_loss if device == "cpu" else torch.compile(completion_loss)
-    length = None if device == "cpu" else run.config.max_context_len
-    stream = batches(
-        tasks, run.recipe.seed, run.questions_per_step, skip=progress.steps, length=length
-    )
+    on_cpu = device == "cpu"
+    loss_of = completion_loss if on_cpu else torch.compile(completion_loss)
+    feed, length = (batches, None) if on_cpu else (prefetched, run.config.max_context_len)
+    arguments = (tasks, run.recipe.seed, run.questions_per_step)
     told = progress.tokens
     saved = started = time.perf_counter()
-    while progress.tokens < run.D:
-        drawn = next(stream)
-        step(run, model, optimizer, drawn, progress, loss_of, device)
-        if progress.tokens >= run.D * (len(progress.losses) + 1) / LOSS_POINTS:
-            progress.losses.append((progress.tokens, sum(progress.pending) / len(progress.pending)))
-            progress.pending = []
-            advance(progress.tokens - told)
-            told = progress.tokens
-        now = time.perf_counter()
-        if state is not None and now - saved >= seconds_between_states:
-            progress.seconds += now - started
-            write_state(state, run, model, optimizer, progress)
-            saved = started = time.perf_counter()
+    unread: list[Tensor] = []  # losses on the device
+    with closing(feed(*arguments, skip=progress.steps, length=length)) as stream:
+        while progress.tokens < run.D:
+            unread.append(step(run, model, optimizer, next(stream), progress, loss_of, device))
+            if progress.tokens >= run.D * (len(progress.losses) + 1) / LOSS_POINTS:
+                progress.pending += read_losses(unread)
+                mean = sum(progress.pending) / len(progress.pending)
+                progress.losses.append((progress.tokens, mean))
+                progress.pending = []
+                advance(progress.tokens - told)
+                told = progress.tokens
+            if state is not None and time.perf_counter() - saved >= seconds_between_states:
+                progress.pending += read_losses(unread)
+                progress.seconds += time.perf_counter() - started
+                write_state(state, run, model, optimizer, progress)
+                saved = started = time.perf_counter()
     progress.seconds += time.perf_counter() - started
     outcome = {
         "N": run.N,
@@ -119,15 +124,15 @@ def step(
     progress: Progress,
     loss_of: Callable[[Llama, Tensor, Tensor], Tensor],
     device: str,
-) -> None:
-    """One optimiser step, counted in `progress`."""
+) -> Tensor:
+    """One optimiser step, counted in `progress`; returns its loss, on the device."""
     recipe = run.recipe
     progress.steps += 1
     progress.tokens += drawn.num_tokens
     progress.flops += training_flops(run.config, *drawn.token_ids.shape)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, run.N, progress.tokens / run.D)
-    token_ids, targets = drawn.token_ids.to(device), drawn.targets.to(device)
+    token_ids, targets = moved(drawn.token_ids, device), moved(drawn.targets, device)
     reduced = recipe.dtype != "float32"
     with torch.autocast(device, getattr(torch, recipe.dtype), enabled=reduced):
         loss = loss_of(model, token_ids, targets)
@@ -135,7 +140,19 @@ def step(
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
     optimizer.step()
-    progress.pending.append(loss.item())
+    return loss.detach()
+
+
+def moved(rows: Tensor, device: str) -> Tensor:
+    """The rows on a device; from pinned memory, so that the host need not wait for the copy."""
+    return rows if device == "cpu" else rows.pin_memory().to(device, non_blocking=True)
+
+
+def read_losses(unread: list[Tensor]) -> list[float]:
+    """The losses as numbers, waiting for the device once; none is left unread."""
+    losses: list[float] = torch.stack(unread).tolist() if unread else []
+    unread.clear()
+    return losses
 
 
 def write_state(

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from t2engine.cli.main import run
+from t2engine.cli.study import GPU_JOBS, cores, how_to_train
 from t2engine.laws.observations import read_observations
 from t2engine.study import evaluate
+from t2engine.study.runs import train_runs
 
 MODEL = Path(evaluate.__file__).parent / "data" / "arithmetic"
 
@@ -62,6 +64,15 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert words in error
     assert "\n" not in error
     assert list(tmp_path.rglob("*")) == [empty]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "device", "want"), [(None, "cpu", cores()), (None, "cuda", GPU_JOBS), (3, "cuda", 3)]
+)
+def test_models_at_a_time(jobs: int | None, device: str, want: int, tmp_path: Path):
+    found, train, out = how_to_train(jobs, device, None, tmp_path)
+    assert (found, out) == (want, tmp_path)
+    assert train is train_runs
 
 
 def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
-from t2engine.study.mixture import NO_LOSS, WINDOW, batch, batches, mixture
+from t2engine.study.mixture import NO_LOSS, batch, batches, mixture, prefetched
+from t2engine.study.rows import WINDOW
 from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.tasks.registry import GENERATED_TASKS
 from t2engine.study.tasks.spatial import SPATIAL
@@ -14,6 +25,18 @@ from t2engine.study.tasks.task import Question
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, PAD_ID, TOKEN_IDS
 
 TASKS = (ARITHMETIC, SPATIAL)
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+from itertools import islice
+from t2engine.study.mixture import prefetched
+from t2engine.study.tasks.arithmetic import ARITHMETIC
+import multiprocessing, os, signal
+if __name__ == "__main__":
+    stream = prefetched((ARITHMETIC,), 0, 4)
+    next(stream)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 QUESTIONS = list(islice(mixture(GENERATED_TASKS, seed=0), 32))
 
 
@@ -71,3 +94,66 @@ def test_what_does_not_fit_is_named():
         batch([long], 64)
     with pytest.raises(ValueError, match=r"read the symbols .* got 'Z' in 'Zoo1'"):
         batch([Question("Zoo", "1", "1")])
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A task of two questions, after which there is an error."""
+
+    name: str
+    error: type[BaseException]
+
+    def training_questions(self, seed: int) -> Iterator[Question]:
+        yield from [Question("1+1=", "2", "2")] * 2
+        raise self.error("there is no third question")
+
+
+@pytest.mark.parametrize(
+    ("skip", "num_tasks", "length"), [(0, 2, None), (5, 3, 64), (WINDOW, 4, None), (19, 4, 64)]
+)
+def test_prefetched_batches_are_those_drawn_here(skip: int, num_tasks: int, length: int | None):
+    """Three tasks: a window of 32 questions begins with another task each time."""
+    arguments = (GENERATED_TASKS[:num_tasks], 1, 4)
+    wanted = batches(*arguments, skip=skip, length=length)
+    with closing(prefetched(*arguments, skip=skip, length=length)) as stream:
+        for one, other in zip(islice(wanted, 2 * WINDOW + 1), stream, strict=False):
+            assert torch.equal(one.token_ids, other.token_ids)
+            assert torch.equal(one.targets, other.targets)
+            assert one.num_tokens == other.num_tokens
+
+
+def test_processes_end_when_nobody_listens():
+    stream = prefetched(TASKS, 0, 4)
+    next(stream)
+    started = multiprocessing.active_children()
+    assert len(started) == 2
+    stream.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_end_with_the_one_that_started_them():
+    command = [sys.executable, "-c", SCRIPT]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    deadline = time.monotonic() + 30
+    while is_alive(int(done.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(int(done.stdout))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process; one that ended and that nobody waited for is none."""
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_stops_a_task_reaches_who_trains():
+    with pytest.raises(ValueError, match=r"^there is no third question$"):
+        next(prefetched((ARITHMETIC, Broken("broken", ValueError)), 0, 4))
+    with pytest.raises(RuntimeError, match="questions of broken ended with exit code 1; what it"):
+        next(prefetched((ARITHMETIC, Broken("broken", KeyError)), 0, 4))
+    long = r"must fit a context of 8 tokens, got \d+: '"
+    with pytest.raises(ValueError, match=long):
+        next(prefetched(TASKS, 0, 4, length=8))
+    assert multiprocessing.active_children() == []

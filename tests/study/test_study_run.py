@@ -11,7 +11,7 @@ import pytest
 
 from t2engine.reports.verdict_page import verdict_page
 from t2engine.reports.verdict_table import headline, verdict_table
-from t2engine.study import study
+from t2engine.study import runs, study
 from t2engine.study.document import verdict_document
 from t2engine.study.ladder import Recipe, build_ladder
 from t2engine.study.presets import TINY
@@ -29,29 +29,23 @@ PRESET = replace(
 )
 
 
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are trained one after the other here: a process each is tested in test_runs.py."""
-    from t2engine.study import runs
+class Ignored:
+    def put(self, told: object, /) -> None:
+        pass
 
-    class Ignored:
-        def put(self, news: object) -> None:
-            pass
 
-    def train_here(todo, directory: Path, jobs: int, *, device: str, title: str) -> None:
-        for run in todo:
-            if not runs.is_finished(run, directory / run.name):
-                runs.train_into(directory, run, Ignored())
-
-    monkeypatch.setattr(study, "train_runs", train_here)
+def train_here(todo, directory: Path, jobs: int, *, device: str, title: str) -> None:
+    """Runs one after the other in this process: a process each is tested in test_runs.py."""
+    for run in todo:
+        if not runs.is_finished(run, directory / run.name):
+            runs.train_into(directory, run, Ignored())
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory):
     directory = tmp_path_factory.mktemp("study") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        in_this_process(patch)
-        said: list[str] = []
-        verdict = run_study(PRESET, directory, 1, said.append)
+    said: list[str] = []
+    verdict = run_study(PRESET, directory, 1, said.append, train=train_here)
     return directory, verdict, said
 
 
@@ -79,11 +73,10 @@ def test_the_same_command_goes_on_and_ends_the_same(whole, monkeypatch: pytest.M
     def nothing(*arguments: object, **options: object) -> None:
         raise AssertionError("was made again")
 
-    in_this_process(monkeypatch)
     monkeypatch.setattr("t2engine.study.runs.train", nothing)
     monkeypatch.setattr(study, "run_trial", nothing)
     monkeypatch.setattr(study, "evaluate_checkpoints", nothing)
-    again = run_study(PRESET, directory, 1, lambda text: None)
+    again = run_study(PRESET, directory, 1, lambda text: None, train=train_here)
     assert verdict_document(again) == verdict_document(verdict)
 
 
@@ -123,11 +116,10 @@ def test_the_verdict_is_one_page_and_one_table(whole):
     assert "forecast" in printed
 
 
-def test_finetuned_studies_ask_the_task_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_finetuned_studies_ask_the_task_alone(tmp_path: Path):
     preset = replace(PRESET, finetune_task="spatial", finetune_tokens=3_000, num_questions=8)
-    in_this_process(monkeypatch)
     ladder = build_ladder([(8_000, 3_000), (36_000, 3_000)], preset.tasks, preset.recipe)
-    study.train_all(preset, ladder, tmp_path / "ladder", 1, "cpu")
+    study.train_all(preset, ladder, tmp_path / "ladder", 1, "cpu", train_here)
     assert {x.name for x in tmp_path.iterdir()} == {"ladder", "ladder-spatial"}
     study.evaluate_study(preset, tmp_path)
     assert [x.name for x in (tmp_path / "observations").glob("*.csv")] == ["spatial.csv"]

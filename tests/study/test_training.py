@@ -1,21 +1,32 @@
 from __future__ import annotations
 
+import io
 import math
+import multiprocessing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from t2engine.metering import training_flops
-from t2engine.model.llama import initialise
+from t2engine.model.llama import build_optimizer, initialise
 from t2engine.study.ladder import Recipe, Run, build_run
 from t2engine.study.mixture import batch, batches
 from t2engine.study.tasks.arithmetic import ARITHMETIC
 from t2engine.study.tasks.spatial import SPATIAL
 from t2engine.study.tokenizer import BOS_ID, EOS_ID, encode
-from t2engine.study.training import completion_loss, gold_losses, train
+from t2engine.study.training import (
+    DIGEST_BYTES,
+    Progress,
+    completion_loss,
+    gold_losses,
+    read_losses,
+    step,
+    train,
+)
 
 TASKS = (ARITHMETIC, SPATIAL)
 QUESTIONS = list(islice(ARITHMETIC.training_questions(seed=0), 7))
@@ -95,6 +106,71 @@ def test_a_killed_run_ends_in_the_very_same_model(calls: int, tmp_path: Path):
         assert again[name] == outcome[name]
     for name, weight in want.state_dict().items():
         assert torch.equal(model.state_dict()[name], weight), name
+
+
+def test_a_state_holds_the_losses_since_the_last_point_as_numbers(tmp_path: Path):
+    run = tiny_run(D=60_000)  # some ten steps between points
+    state = tmp_path / "state"
+    with pytest.raises(KilledError):
+        train(run, TASKS, stop_after(1), state=state, seconds_between_states=0)
+    content = io.BytesIO(state.read_bytes()[DIGEST_BYTES:])
+    pending = torch.load(content, weights_only=True)["progress"]["pending"]
+    assert len(pending) > 3
+    assert {type(loss) for loss in pending} == {float}
+
+
+class Called(TorchDispatchMode):
+    """The names of the operations that run, and the types of what products are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.products: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = function.overloadpacket.__name__
+        self.names.add(name)
+        if name in ("mm", "bmm", "addmm") or "attention" in name:
+            self.products |= {x.dtype for x in arguments[:3] if isinstance(x, torch.Tensor)}
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_does_not_wait_for_its_numbers(dtype: str):
+    """Nothing is read back, and no product is of a type that the recipe does not name."""
+    run = tiny_run(recipe=replace(TINY, dtype=dtype))
+    model = initialise(run.config, seed=0)
+    optimizer = build_optimizer(model, run.recipe.betas, run.recipe.weight_decay)
+    unread = []
+    with Called() as called:
+        for _, drawn in zip(range(3), batches(TASKS, 0, 4), strict=False):
+            unread.append(step(run, model, optimizer, drawn, Progress(), completion_loss, "cpu"))
+    assert "_local_scalar_dense" not in called.names
+    assert called.products == {getattr(torch, dtype)}
+    wanted = [loss.item() for loss in unread]
+    assert read_losses(unread) == wanted
+    assert read_losses(unread) == []  # each once
+
+
+def test_the_path_of_a_gpu_resumes_and_ends_near_the_cpus_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All of it but the device: a CPU by another name, not compiled, without pinned memory."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr("t2engine.study.training.moved", lambda rows, device: rows)
+    run, state = tiny_run(), tmp_path / "state"
+    near, plain = train(run, TASKS, lambda tokens: None)
+    want, outcome = train(run, TASKS, lambda tokens: None, device="cpu:0")
+    with pytest.raises(KilledError):
+        train(run, TASKS, stop_after(3), state=state, device="cpu:0", seconds_between_states=0)
+    model, again = train(run, TASKS, lambda tokens: None, state=state, device="cpu:0")
+    assert again["losses"] == outcome["losses"]
+    for name, weight in want.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+        assert torch.allclose(near.state_dict()[name], weight, atol=1e-3), name
+    assert outcome["D"] == plain["D"]
+    assert outcome["flops"] > plain["flops"]  # rows are padded to the whole context
+    assert multiprocessing.active_children() == []
 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path):
