@@ -127,7 +127,10 @@ def test_card_gives_the_measured_pass_at_k(record: dict):
     for task in FILES:
         rows = own_rows(read(task), record)
         counts = [[row.num_samples for row in rows], [row.num_correct for row in rows]]
-        estimates = [estimate_pass_at_k(*counts, k, method="beta").mean for k in (1, 4, 16, 64)]
+        estimates = [
+            estimate_pass_at_k(*counts, k, method="beta", num_resamples=2).mean
+            for k in (1, 4, 16, 64)
+        ]
         cells = " | ".join(f"{value:.3f}" for value in estimates)
         assert f"| {task} | {cells} |" in card
     assert f"{record['N']:,} parameters" in card
