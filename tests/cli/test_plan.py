@@ -108,7 +108,7 @@ def test_advice_and_sensitivity_are_printed_once(capsys: pytest.CaptureFixture[s
     document = json.loads(capsys.readouterr().out)
     assert document["version"] == 3
     topics = [x["topic"] for x in document["advice"]]
-    assert topics == ["beyond the data", "many samples", "fine-tuning", "moves most"]
+    assert topics == ["beyond the data", "many samples", "moves most"]
     assert all(set(x) == {"topic", "text", "evidence"} for x in document["advice"])
     keys = {"change", "N", "D", "k", "pass_at_k", "of", "at_edge"}
     assert all(set(x) == keys for x in document["sensitivity"])

@@ -112,11 +112,11 @@ def test_a_file_of_version_1_has_a_law_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rest": [[0.0]]}, r"rest of resamples must be \[21, 13\] numbers, got \[1, 1\]"),
-        ({"D": 3.0}, r"D of resamples must be \[21\] numbers, got \[1\]"),
+        ({"rest": [[0.0]]}, r"rest of resamples must be \[27, 13\] numbers, got \[1, 1\]"),
+        ({"D": 3.0}, r"D of resamples must be \[27\] numbers, got \[1\]"),
         ({"parameters": []}, r"parameters of resamples must be \[0, 9\] numbers"),
         ({"parameters": [[1.0], [1.0, 2.0]]}, "must be numbers in rows"),
-        ({"N": [float("nan")] * 21}, "N of resamples must be finite"),
+        ({"N": [float("nan")] * 27}, "N of resamples must be finite"),
         ({"seed": "0"}, "seed of resamples must be a whole number, got '0'"),
         ({"more": 1}, "resamples must be null or have"),
     ],

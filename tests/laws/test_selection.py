@@ -78,7 +78,7 @@ def test_best_is_the_law_that_predicts_unseen_checkpoints(ladder: Ladder) -> Non
 
 def test_counts_predicts_the_shipped_ladder_best() -> None:
     errors = mean_errors(score_laws(counts_ladder(read_shipped_observations()), LAWS))
-    assert errors["counts"] < 0.8 * min(errors["approach1"], errors["approach2"])
+    assert errors["counts"] < 0.9 * min(errors["approach1"], errors["approach2"])
 
 
 def test_without_gold_nll_approach_2_says_what_it_takes() -> None:
