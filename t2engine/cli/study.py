@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-PRESET = "laptop: two cores, under an hour; gpu: one GPU, half an hour; tiny: to see it work."
+PRESET = "laptop: two cores, under an hour; gpu: larger models, for a GPU; tiny: to see it work."
 
 GPU_JOBS = 4  # small models leave most of a GPU idle
 
@@ -71,8 +71,9 @@ def run_command(
 ) -> None:
     """Train a ladder, ask it, fit the law, plan, train the plan, and see whether it was right.
 
-    The plan and the compute-optimal one are trained and asked fresh questions at the same measured
-    cost. OUT/verdict.html shows what came out, OUT/verdict.json holds it.
+    The plan, the compute-optimal one and one of 20 tokens a parameter are trained and asked fresh
+    questions at the same measured cost. OUT/verdict.html shows what came out, OUT/verdict.json
+    holds it.
 
     Example: t2 study run --preset laptop --out runs/study
     """
@@ -159,8 +160,14 @@ def how_to_train(
     jobs: int | None, device: str, ray: str | None, out: Path
 ) -> tuple[int, TrainRuns, Path]:
     """How many models at a time, by what, and into which directory."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, got {device!r}")
     at_a_time = jobs or (cores() if device == "cpu" else GPU_JOBS)
     if ray is None:
+        import torch
+
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device cuda needs a GPU that torch can use, found none")
         from t2engine.study.runs import train_runs
 
         return at_a_time, train_runs, out

@@ -1,7 +1,9 @@
 """What a study trains, asks and spends, fixed before it starts.
 
     laptop   two cores, under an hour: five sizes with five token counts, arithmetic and grids
-    gpu      one GPU, half an hour: 1M to 100M parameters on all four generated tasks
+    gpu      meant for half an hour of one GPU, where it was not run yet: 1M to 100M parameters on
+             all four generated tasks
+    tiny     models that learn next to nothing in a minute or two, to see every stage
 
 The budget is one sum for training and for `demand_questions` questions of k samples each, in the
 FLOPs that the meter counts.

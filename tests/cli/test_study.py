@@ -43,6 +43,7 @@ def test_help_does_not_import_torch():
         (["train", "--out", "{model}/config.json"], "must be a directory or absent"),
         (["train", "--out", "{empty}", "--jobs", "0"], "--jobs"),
         (["train"], "--out"),
+        (["train", "--out", "{out}", "--device", "tpu"], "--device must be cpu or cuda, got 'tpu'"),
         (["train", "--out", "{empty}", "--preset", "huge"], "preset must be one of laptop, gpu"),
         (["run", "--out", "{model}/config.json"], "must be a directory or absent, got a file"),
         (["run", "--out", "{out}", "--finetune", "chess"], "task must be one of arithmetic"),
