@@ -7,17 +7,17 @@
 #
 # 15 minutes in all, two calls of less than ten each:
 #   OUT=results QUICK=1 benchmarks/gpu_run.sh build test decode kernels
-#   OUT=results QUICK=1 benchmarks/gpu_run.sh anchors attention calibrate table
+#   OUT=results QUICK=1 benchmarks/gpu_run.sh anchors attention training calibrate table
 # 30 minutes in all, three calls of less than ten each:
 #   OUT=results LIMIT=300 benchmarks/gpu_run.sh build test
 #   OUT=results QUICK=1 benchmarks/gpu_run.sh sanitize decode kernels
-#   OUT=results LIMIT=190 benchmarks/gpu_run.sh anchors attention calibrate table
+#   OUT=results LIMIT=190 benchmarks/gpu_run.sh anchors attention training calibrate table
 # Where $OUT is emptied between calls, render the table from all records afterwards, anywhere:
 #   python -m benchmarks.gpu.table */*.jsonl
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-STAGES="build test sanitize anchors kernels attention decode calibrate table"
+STAGES="build test sanitize anchors kernels attention decode training calibrate table"
 for stage in "${@:-build}"; do
   if [[ " $STAGES " != *" $stage "* ]]; then
     echo "gpu_run.sh: a stage must be one of $STAGES, got '$stage'" >&2
@@ -145,6 +145,12 @@ stage_anchors() {
 stage_kernels() { measure kernels; }
 stage_attention() { measure attention_peers; }
 stage_decode() { measure decode; }
+
+# Optimiser steps of a model of 100M parameters, questions drawn ahead; of an H200's peak unless told.
+stage_training() {
+  within "$LIMIT" python3 -m benchmarks.training_rate steps --device cuda \
+    --peak "${PEAK:-989e12}" 2>&1 | tee "$OUT/training.txt"
+}
 
 # A profile of this GPU; one that is there is not measured again, one cut off goes on.
 stage_calibrate() {

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks/gpu_run.sh"
 STAGES = (
     *("build", "test", "sanitize", "anchors", "kernels", "attention", "decode"),
-    *("calibrate", "table"),
+    *("training", "calibrate", "table"),
 )
 
 
