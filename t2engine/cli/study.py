@@ -86,6 +86,7 @@ def run_command(
     from t2engine.study.study import run_study
 
     wanted = named_preset(preset, seed, finetune, finetune_tokens)
+    check_device(device, ray)
     jobs, train, out = how_to_train(jobs, device, ray, out)
     console = Console(stderr=True)
     say = console.print
@@ -119,6 +120,7 @@ def train(
 
     wanted = named_preset(preset, seed)
     ladder = build_ladder(wanted.pairs, wanted.tasks, wanted.recipe)
+    check_device(device, ray)
     jobs, train_runs, out = how_to_train(jobs, device, ray, out)
     train_runs(ladder, out, jobs, device=device)
     if as_json:
@@ -146,6 +148,7 @@ def finetune(
     """
     from t2engine.study.runs import finetuned_runs
 
+    check_device(device, ray)
     jobs, train_runs, out = how_to_train(jobs, device, ray, out)
     later = finetuned_runs(runs if ray is None else runs.absolute(), task, tokens)
     train_runs(later, out, jobs, device=device, title="fine-tuning")
@@ -160,14 +163,8 @@ def how_to_train(
     jobs: int | None, device: str, ray: str | None, out: Path
 ) -> tuple[int, TrainRuns, Path]:
     """How many models at a time, by what, and into which directory."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"--device must be cpu or cuda, got {device!r}")
     at_a_time = jobs or (cores() if device == "cpu" else GPU_JOBS)
     if ray is None:
-        import torch
-
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("--device cuda needs a GPU that torch can use, found none")
         from t2engine.study.runs import train_runs
 
         return at_a_time, train_runs, out
@@ -180,6 +177,17 @@ def how_to_train(
 
     import_ray()  # refuses before anything is written
     return at_a_time, trainer_on_ray(ray), out.absolute()
+
+
+def check_device(device: str, ray: str | None) -> None:
+    """A cluster may have the GPUs that this machine lacks."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, got {device!r}")
+    if device == "cuda" and ray is None:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda needs a GPU that torch can use, found none")
 
 
 def cores() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from t2engine.cli.main import run
-from t2engine.cli.study import GPU_JOBS, cores, how_to_train
+from t2engine.cli.study import GPU_JOBS, check_device, cores, how_to_train
 from t2engine.laws.observations import read_observations
 from t2engine.study import evaluate
 from t2engine.study.runs import train_runs
@@ -74,6 +74,13 @@ def test_models_at_a_time(jobs: int | None, device: str, want: int, tmp_path: Pa
     found, train, out = how_to_train(jobs, device, None, tmp_path)
     assert (found, out) == (want, tmp_path)
     assert train is train_runs
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="needs a GPU that torch can use, found none"):
+        check_device("cuda", None)
+    check_device("cuda", "auto")  # a cluster's machines may have some
 
 
 def test_evaluate_measures_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
