@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +91,8 @@ def run_command(
     jobs, train, out = how_to_train(jobs, device, ray, out)
     console = Console(stderr=True)
     say = console.print
-    verdict = run_study(wanted, out, jobs, say, device=device, train=train)
+    with lost_runs_told():
+        verdict = run_study(wanted, out, jobs, say, device=device, train=train)
     document = verdict_document(verdict)
     write_text(out / "verdict.json", json.dumps(document, indent=1) + "\n")
     reason = why_not_drawn()
@@ -122,7 +124,8 @@ def train(
     ladder = build_ladder(wanted.pairs, wanted.tasks, wanted.recipe)
     check_device(device, ray)
     jobs, train_runs, out = how_to_train(jobs, device, ray, out)
-    train_runs(ladder, out, jobs, device=device)
+    with lost_runs_told():
+        train_runs(ladder, out, jobs, device=device)
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in ladder]}))
     else:
@@ -151,7 +154,8 @@ def finetune(
     check_device(device, ray)
     jobs, train_runs, out = how_to_train(jobs, device, ray, out)
     later = finetuned_runs(runs if ray is None else runs.absolute(), task, tokens)
-    train_runs(later, out, jobs, device=device, title="fine-tuning")
+    with lost_runs_told():
+        train_runs(later, out, jobs, device=device, title="fine-tuning")
     if as_json:
         print(json.dumps({"directory": str(out), "models": [run.name for run in later]}))
     else:
@@ -177,6 +181,18 @@ def how_to_train(
 
     import_ray()  # refuses before anything is written
     return at_a_time, trainer_on_ray(ray), out.absolute()
+
+
+@contextlib.contextmanager
+def lost_runs_told() -> Iterator[None]:
+    """A run that was lost is no bad input: one line on stderr, exit code 1."""
+    from t2engine.study.runs import LostRunError
+
+    try:
+        yield
+    except LostRunError as error:
+        print(f"t2 study: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 def check_device(device: str, ray: str | None) -> None:

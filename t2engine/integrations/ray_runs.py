@@ -21,6 +21,7 @@ from typing import Any
 from t2engine.files import write_text
 from t2engine.study.ladder import Run
 from t2engine.study.runs import (
+    LostRunError,
     News,
     TrainRuns,
     is_finished,
@@ -81,7 +82,7 @@ def train_runs_on_ray(
 ) -> None:
     """Train every run that is not finished yet, as many at a time as the cluster has room for.
 
-    Raises RuntimeError at the end when a run failed, naming it; the others are trained.
+    Raises LostRunError at the end when a run failed, naming it; the others are trained.
     """
     ray = import_ray()
     directory = directory.absolute()  # tasks run elsewhere
@@ -99,7 +100,7 @@ def train_runs_on_ray(
         failures = follow(ray, tasks, directory, title)
     if failures:
         words = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise RuntimeError(
+        raise LostRunError(
             f"{len(failures)} of {len(waiting)} runs failed: {words}. Run the same command again "
             "to go on"
         )

@@ -1,9 +1,4 @@
-"""From a ladder's observations to the plans that will be tried: laws, costs, and two plans.
-
-The costs are those of this ladder's shapes as metered, per token, interpolated in ln N:
-
-    train = D train_token(N)                      padding and attention are in it
-    serve = Q (prompt(N) + k T sample_token(N))   T: tokens of a gold answer and its end, their mean
+"""From a ladder's observations to the plans that will be tried: laws, costs, and three plans.
 
 Compute-optimal is what training alone would choose: the Chinchilla law of the gold answers' loss on
 this ladder. Beside it goes the rule that is used where no such law was fitted, 20 tokens a
@@ -22,60 +17,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from t2engine.costs.formula import CostModel, Demand, FormulaCost
-from t2engine.costs.ladder import ladder
+from t2engine.costs.formula import CostModel, Demand
 from t2engine.laws.chinchilla import ChinchillaLaw, fit_chinchilla
 from t2engine.laws.counts import CountsLaw
 from t2engine.laws.draws import Resamples, resample
-from t2engine.laws.gamma import Array
 from t2engine.laws.mean_law import MeanLaw
 from t2engine.laws.splits import Ladder, fit_named
-from t2engine.metering import decode_flops, parameter_count, prefill_flops
 from t2engine.plan.bands import LEVEL, PlanBands, plan_bands
 from t2engine.plan.limits import Limits
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget
-from t2engine.study.ladder import shape
-from t2engine.study.tokenizer import VOCAB_SIZE
+from t2engine.study.ladder_cost import LadderCost, rungs_near
 
 RULE_OF_THUMB = 20  # tokens a parameter
-RUNGS_BEYOND = 2.0  # plans may take rungs this many times below and above the ladder's sizes
-
-
-@dataclass(frozen=True)
-class LadderCost(FormulaCost):
-    """Metered FLOPs at the ladder's rungs. Tuples [M] over rungs in rising order of ln N; factors
-    are over 6 N, 2 N and 2 N a token."""
-
-    log_N: tuple[float, ...] = ()  # noqa: N815
-    train_factor: tuple[float, ...] = ()
-    sample_factor: tuple[float, ...] = ()
-    prompt_factor: tuple[float, ...] = ()
-
-    description = "metered: FLOPs of this ladder's shapes"
-
-    def at(self, N: ArrayLike, factors: tuple[float, ...]) -> Array:
-        return np.asarray(np.interp(np.log(np.asarray(N, float)), self.log_N, factors), float)
-
-    def train(self, N: ArrayLike, D: ArrayLike) -> Array:
-        return super().train(N, D) * self.at(N, self.train_factor)
-
-    def tokens_for(self, N: ArrayLike, budget: ArrayLike) -> Array:
-        return super().tokens_for(N, budget) / self.at(N, self.train_factor)
-
-    def serve(self, N: ArrayLike, k: ArrayLike, demand: Demand) -> Array:
-        a_token = demand.questions * self.serve_flops_per_parameter * np.asarray(N, float)
-        prompt = demand.prompt_tokens * self.at(N, self.prompt_factor)
-        samples = np.asarray(k, float) * demand.output_tokens * self.at(N, self.sample_factor)
-        return np.asarray(a_token * (prompt + samples), float)
-
-    def samples_for(self, N: ArrayLike, budget: ArrayLike, demand: Demand) -> Array:
-        a_token = demand.questions * self.serve_flops_per_parameter * np.asarray(N, float)
-        prompt = demand.prompt_tokens * self.at(N, self.prompt_factor)
-        tokens = (np.asarray(budget, float) / a_token - prompt) / self.at(N, self.sample_factor)
-        return np.asarray(tokens / demand.output_tokens, float)
 
 
 @dataclass(frozen=True)
@@ -194,11 +149,6 @@ def best_of_twenty(
     return Tried(round(N[best]), round(D[best]), float(k[best]), float(predicted[best]))
 
 
-def rungs_near(sizes: Sequence[float]) -> list[float]:
-    low, high = min(sizes) / RUNGS_BEYOND, max(sizes) * RUNGS_BEYOND
-    return [float(N) for N, _ in ladder(VOCAB_SIZE) if low <= N <= high]
-
-
 def loss_law(ladders: Sequence[Ladder]) -> ChinchillaLaw:
     """Of the gold answers' loss, mean over questions and tasks."""
     losses = []
@@ -208,28 +158,3 @@ def loss_law(ladders: Sequence[Ladder]) -> ChinchillaLaw:
         losses.append(task.evidence.gold_nll)
     evidence = ladders[0].evidence
     return fit_chinchilla(evidence.N, evidence.D, np.mean(losses, axis=0))
-
-
-def ladder_cost(
-    records: Sequence[Mapping[str, float]], demand: Demand, sizes: Sequence[float]
-) -> LadderCost:
-    """records: N, D and FLOPs of the runs trained."""
-    rungs = rungs_near(sizes)
-    trained_N = np.array([record["N"] for record in records], float)
-    padding = np.array([record["flops"] / (6 * record["N"] * record["D"]) for record in records])
-    known = np.unique(trained_N)
-    mean = np.array([padding[trained_N == N].mean() for N in known])
-    prompt_len, output_len = round(demand.prompt_tokens), demand.output_tokens
-    sample, prompt = [], []
-    for N in rungs:
-        config = shape(N)
-        assert parameter_count(config) == N
-        context = round(demand.prompt_tokens + output_len / 2)
-        sample.append(decode_flops(config, context) / (2 * N))
-        prompt.append(prefill_flops(config, prompt_len) / (2 * N * prompt_len))
-    return LadderCost(
-        log_N=tuple(np.log(rungs).tolist()),
-        train_factor=tuple(np.interp(np.log(rungs), np.log(known), mean).tolist()),
-        sample_factor=tuple(sample),
-        prompt_factor=tuple(prompt),
-    )

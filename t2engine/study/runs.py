@@ -51,6 +51,10 @@ class News:
     outcome: str | None = None
 
 
+class LostRunError(RuntimeError):
+    """A run ended without its model; what it had is kept, and the same command goes on from it."""
+
+
 class Listener(Protocol):
     """Who is told what becomes of a run: by its name, News."""
 
@@ -82,7 +86,7 @@ def train_runs(
 ) -> None:
     """Train every run that is not finished yet, `jobs` at a time, each in a process of one thread.
 
-    One thread, so that neither the number of cores nor of jobs changes a model. Raises RuntimeError
+    One thread, so that neither the number of cores nor of jobs changes a model. Raises LostRunError
     when a process ends without its model; the others are stopped and keep their states.
     """
     waiting = unfinished(runs, directory)
@@ -127,7 +131,7 @@ def hear(
         lost = [name for name in dead if name in running]
     if lost:
         code = running[lost[0]].exitcode
-        raise RuntimeError(
+        raise LostRunError(
             f"the process that trained {lost[0]} ended with exit code {code} before its model was "
             "written; what it said is above. Run the same command again to go on"
         )

@@ -34,8 +34,9 @@ from t2engine.study.evaluation.ask import Inquiry
 from t2engine.study.evaluation.checkpoints import read_ladder
 from t2engine.study.evaluation.ladder import evaluate_checkpoints
 from t2engine.study.evaluation.rule import StoppingRule
-from t2engine.study.forecast import Forecast, Tried, forecast, ladder_cost
+from t2engine.study.forecast import Forecast, Tried, forecast
 from t2engine.study.ladder import Run, build_ladder, build_run, finetuned
+from t2engine.study.ladder_cost import ladder_cost
 from t2engine.study.presets import Preset
 from t2engine.study.runs import TrainRuns, read_record, train_runs
 from t2engine.study.tasks.registry import task_named
@@ -139,6 +140,7 @@ def claim_directory(preset: Preset, directory: Path) -> None:
 
 
 def evaluate_study(preset: Preset, directory: Path) -> None:
+    """Counts that the journals have are not drawn again."""
     rule = StoppingRule(first=preset.least_samples, most=preset.most_samples)
     tasks = [task_named(name) for name in preset.asked_tasks]
     seed = preset.recipe.seed
@@ -148,18 +150,17 @@ def evaluate_study(preset: Preset, directory: Path) -> None:
     ]
     checkpoints, failures = read_ladder(asked_directory(preset, directory / LADDER))
     outs = {task.name: directory / "observations" / f"{task.name}.csv" for task in tasks}
-    if not failures and all(out.exists() for out in outs.values()):
-        return
     result = evaluate_checkpoints(checkpoints, inquiries, outs, failures=failures)
     if result.failures:
         raise ValueError("; ".join(f"{x.name}: {x.reason}" for x in result.failures))
 
 
 def demand_of(preset: Preset) -> Demand:
-    """Tokens of prompts and of gold answers, means over the fresh questions' order of all tasks."""
+    """Tokens of prompts and of gold answers: means over the ladder's questions of all tasks."""
     prompts, answers = [], []
+    seed = preset.recipe.seed
     for name in preset.asked_tasks:
-        for question in task_named(name).held_out_questions(preset.num_questions, 0):
+        for question in task_named(name).held_out_questions(preset.num_questions, seed):
             prompts.append(1 + len(question.prompt))
             answers.append(len(question.completion) + 1)
     return Demand(preset.demand_questions, float(np.mean(answers)), float(np.mean(prompts)))

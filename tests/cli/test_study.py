@@ -11,7 +11,7 @@ from t2engine.cli.main import run
 from t2engine.cli.study import GPU_JOBS, check_device, cores, how_to_train
 from t2engine.laws.observations import read_observations
 from t2engine.study import evaluate
-from t2engine.study.runs import train_runs
+from t2engine.study.runs import LostRunError, train_runs
 
 MODEL = Path(evaluate.__file__).parent / "data" / "arithmetic"
 
@@ -74,6 +74,16 @@ def test_models_at_a_time(jobs: int | None, device: str, want: int, tmp_path: Pa
     found, train, out = how_to_train(jobs, device, None, tmp_path)
     assert (found, out) == (want, tmp_path)
     assert train is train_runs
+
+
+def test_a_lost_run_is_told_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    def lost(*arguments: object, **options: object) -> None:
+        raise LostRunError("the process that trained x ended")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("t2engine.study.runs.train_runs", lost)
+        assert run(["study", "train", "--preset", "tiny", "--out", str(tmp_path / "x")]) == 1
+    assert capfd.readouterr().err == "t2 study: the process that trained x ended\n"
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -12,8 +12,9 @@ from t2engine.laws.mean_law import MeanLaw
 from t2engine.metering import decode_flops, parameter_count, prefill_flops, training_flops
 from t2engine.plan.optimizer import plan_budget
 from t2engine.plan.problem import Budget
-from t2engine.study.forecast import LadderCost, ladder_cost, on_a_rung, rungs_near
+from t2engine.study.forecast import on_a_rung
 from t2engine.study.ladder import shape
+from t2engine.study.ladder_cost import LadderCost, ladder_cost, rungs_near
 
 SIZES = [7_760.0, 34_528.0, 77_136.0, 188_992.0, 266_960.0]
 DEMAND = Demand(30_000.0, 11.0, 9.0)

@@ -18,7 +18,14 @@ import torch
 from safetensors.torch import load_file
 
 from t2engine.study.ladder import Recipe, Run, build_run
-from t2engine.study.runs import RECORD, finetuned_runs, read_record, train_into, train_runs
+from t2engine.study.runs import (
+    RECORD,
+    LostRunError,
+    finetuned_runs,
+    read_record,
+    train_into,
+    train_runs,
+)
 
 TINY = Recipe(questions_per_step=4, questions_step=4)
 ROOT = Path(__file__).parents[2]
@@ -97,7 +104,7 @@ def test_killed_at_random_moments_the_models_are_those_of_an_undisturbed_run(tmp
 
 def test_a_process_that_dies_is_named_and_its_work_is_kept(tmp_path: Path):
     (tmp_path / ".tiny.state").write_bytes(b"not a state")
-    with pytest.raises(RuntimeError, match="trained tiny ended with exit code 1 before its model"):
+    with pytest.raises(LostRunError, match="trained tiny ended with exit code 1 before its model"):
         train_runs([tiny_run()], tmp_path, jobs=1)
 
 

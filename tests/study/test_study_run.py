@@ -75,7 +75,7 @@ def test_the_same_command_goes_on_and_ends_the_same(whole, monkeypatch: pytest.M
 
     monkeypatch.setattr("t2engine.study.runs.train", nothing)
     monkeypatch.setattr(study, "run_trial", nothing)
-    monkeypatch.setattr(study, "evaluate_checkpoints", nothing)
+    monkeypatch.setattr("t2engine.study.evaluation.source.LLM", nothing)
     again = run_study(PRESET, directory, 1, lambda text: None, train=train_here)
     assert verdict_document(again) == verdict_document(verdict)
 
@@ -128,3 +128,19 @@ def test_finetuned_studies_ask_the_task_alone(tmp_path: Path):
     assert first["D"] == later["D"]
     assert later["finetuning_tokens"] >= 3_000
     assert [task.name for task, _ in study.fresh_questions(preset)] == ["spatial"]
+
+
+def test_a_model_that_could_not_be_asked_is_asked_the_next_time(tmp_path: Path):
+    preset = replace(PRESET, num_questions=4)
+    ladder = build_ladder([(8_000, 3_000), (36_000, 3_000)], preset.tasks, preset.recipe)
+    study.train_all(preset, ladder, tmp_path / "ladder", 1, "cpu", train_here)
+    weights = tmp_path / "ladder" / "34.5k-3k" / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"34\.5k-3k: .*must hold config.json and"):
+        study.evaluate_study(preset, tmp_path)
+    weights.write_bytes(kept)
+    study.evaluate_study(preset, tmp_path)
+    for task in preset.tasks:
+        rows = (tmp_path / "observations" / f"{task}.csv").read_text().splitlines()
+        assert len(rows) == 1 + 2 * preset.num_questions
