@@ -38,7 +38,7 @@ from t2engine.study.checkpoint import atomic_directory, load_model, save_model, 
 from t2engine.study.ladder import Recipe, Run, finetuned
 from t2engine.study.prefetch import end_with_parent
 from t2engine.study.tasks.registry import task_named
-from t2engine.study.training import SECONDS_BETWEEN_STATES, differences, plain, train
+from t2engine.study.training import SECONDS_BETWEEN_STATES, differences, partial_of, plain, train
 
 RECORD = "training.json"
 
@@ -182,7 +182,8 @@ def train_into(
     with atomic_directory(directory / run.name) as partial:
         save_model(partial, model)
         write_json(partial / RECORD, {"run": plain(run)} | outcome)
-    state.unlink(missing_ok=True)
+    for left in (state, partial_of(state)):
+        left.unlink(missing_ok=True)
     words = f"loss {outcome['losses'][-1][1]:.4f} after {outcome['seconds']:.0f} s"
     news.put((run.name, News(0, words)))
 

@@ -168,12 +168,17 @@ def write_state(
     memory = io.BytesIO()
     torch.save(content, memory)
     saved = memory.getvalue()
-    partial = path.with_suffix(".partial")
+    partial = partial_of(path)
     with open(partial, "wb") as file:
         file.write(digest_of(saved) + saved)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def partial_of(state: Path) -> Path:
+    """What a state is written to; a kill may leave it."""
+    return state.with_suffix(".partial")
 
 
 def digest_of(content: bytes) -> bytes:

@@ -108,6 +108,12 @@ def test_a_process_that_dies_is_named_and_its_work_is_kept(tmp_path: Path):
         train_runs([tiny_run()], tmp_path, jobs=1)
 
 
+def test_a_state_that_a_kill_cut_off_does_not_stay(tmp_path: Path):
+    (tmp_path / ".tiny.partial").write_bytes(b"half a state")
+    train_into(tmp_path, tiny_run(), get_context("spawn").Queue())
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
 def test_finetuned_models_keep_the_tokens_they_were_trained_for(tmp_path: Path):
     queue = get_context("spawn").Queue()
     train_into(tmp_path / "ladder", tiny_run("a"), queue)
