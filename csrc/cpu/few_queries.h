@@ -62,7 +62,7 @@ inline void score_few(Vectors keys, Vectors ahead, int64_t count, const float* p
 }
 
 constexpr int kValueVectors = 4;  // of head_dim, held in registers while the keys go by
-constexpr int kValueRows = kTileRows * kStripVectors / kValueVectors;
+constexpr int kValueRows = kTileRows * kTilePanels * kParts / kValueVectors;
 
 // Weights [rows, keys], each anywhere.
 struct Weights {

@@ -24,7 +24,11 @@ enum class Fetch { kItsOwn, kNext };
 constexpr int64_t kFewTiles = 2;
 
 constexpr int float_tile_panels(int rows) { return tile_panels(rows, kRegisters); }
-inline Tiling float_tiling(int64_t rows) { return {rows, kTileRows, float_tile_panels}; }
+// Rows that one tile cannot hold are cut into lower ones, which are wider: they load less for each
+// multiply-add.
+inline Tiling float_tiling(int64_t rows) {
+  return {rows, rows > kTileRows ? kSharingTileRows : kTileRows, float_tile_panels};
+}
 
 // One tile's work, beside its B, which is panels of 16 columns, one after the other: element (k, n)
 // at b[(n / 16) * depth * 16 + k * 16 + n % 16].

@@ -12,7 +12,7 @@
 
 namespace t2::T2_ISA {
 
-constexpr int kStripVectors = kTilePanels * kParts;
+constexpr int kStripVectors = kStripPanels * kParts;
 constexpr int64_t kStrip = kStripVectors * kWidth;  // lanes of a row of B and C
 
 constexpr int kMostLaneRows = 14;
