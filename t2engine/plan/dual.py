@@ -4,8 +4,9 @@
 
 The best pass@k within a budget rises with the budget, so the least cost is the budget at which it
 crosses the target: bracketed in powers of a hundred, then found by false position on the log-odds
-of pass@k over ln C. Every step is the global search of the problem with that budget, so no local
-optimum is followed. Where pass@k is within 1e-12 of 1 its own rounding is what limits the cost.
+of pass@k over ln C. Every step is a global search of the problem with that budget, so no local
+optimum is followed; quick searches find about where it crosses, full ones where. Where pass@k is
+within 1e-12 of 1 its own rounding is what limits the cost.
 
 Units:  N parameters, D training tokens, k samples per question, costs in the cost model's unit.
 Raises: ValueError for a target outside (0, 1), and for one that no budget reaches, with the best
@@ -17,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from t2engine.costs.formula import CostModel, Demand, FormulaCost
 from t2engine.laws.pass_law import PassLaw
@@ -24,11 +26,14 @@ from t2engine.plan.limits import Limits
 from t2engine.plan.optimizer import PlanReport, best_plans, plan_budget, problem_of
 from t2engine.plan.problem import Budget, BudgetTooSmallError
 from t2engine.plan.rules import SelectionRule
+from t2engine.plan.search import FULL, QUICK, Effort
 
 START_N, START_D = 1e6, 1e7  # where no range of observations says where to begin
 STEP = math.log(100.0)  # of ln C, while looking for a bracket
 REACH = 1e24  # the bracket ends this many times from where it began
 TOLERANCE = 1e-10  # of ln C
+ROUGH = 1e-4  # of ln C, by quick searches
+MARGIN = 1e-3  # of ln C around what they find, where full searches begin; it grows as needed
 SURE = 1e-300, 1 - 1e-16  # pass@k is held within, so that its log-odds are finite
 
 
@@ -66,18 +71,24 @@ def least_cost(
     limits: Limits,
     rule: SelectionRule,
 ) -> float:
-    def short(log_C: float) -> float:
+    def shortfall(effort: Effort) -> Callable[[float], float]:
         """How far the best plan of a budget stays below the target, in log-odds."""
-        problem = problem_of(law, cost, Budget(total=math.exp(log_C)), demand, limits, rule)
-        try:
-            best = best_plans(problem)[1][0]
-        except BudgetTooSmallError:
-            return math.inf
-        return log_odds(target) - log_odds(best.pass_at_k)
 
+        @cache
+        def short(log_C: float) -> float:
+            problem = problem_of(law, cost, Budget(total=math.exp(log_C)), demand, limits, rule)
+            try:
+                best = best_plans(problem, effort)[1][0]
+            except BudgetTooSmallError:
+                return math.inf
+            return log_odds(target) - log_odds(best.pass_at_k)
+
+        return short
+
+    roughly, short = shortfall(QUICK), shortfall(FULL)
     start = math.log(starting_cost(law, demand, cost))
-    low, high = bracket(short, start, law, target, cost)
-    return math.exp(crossing(short, low, high))
+    about = crossing(roughly, *bracket(roughly, start, law, target, cost), ROUGH)
+    return math.exp(crossing(short, *around(short, about)))
 
 
 def starting_cost(law: PassLaw, demand: Demand, cost: CostModel) -> float:
@@ -109,20 +120,32 @@ def bracket(
     return at - STEP, at
 
 
-def crossing(short: Callable[[float], float], low: float, high: float) -> float:
-    """The least ln C, to TOLERANCE, at which a falling function is not above 0.
+def around(short: Callable[[float], float], about: float) -> tuple[float, float]:
+    """As `bracket`, beside where the crossing is known to be about."""
+    below = above = MARGIN
+    while short(about + above) > 0 and above < STEP:
+        above *= 8
+    while short(about - below) <= 0 and below < STEP:
+        below *= 8
+    return about - below, about + above
+
+
+def crossing(
+    short: Callable[[float], float], low: float, high: float, tolerance: float = TOLERANCE
+) -> float:
+    """The least ln C, to the tolerance, at which a falling function is not above 0.
 
     False position; the value of an end that stayed twice is halved (the Illinois rule). The
     bracket is halved instead while its lower end buys nothing.
     """
     at_low, at_high = short(low), short(high)
     stayed = ""
-    while high - low > TOLERANCE:
+    while high - low > tolerance:
         middle = (low + high) / 2
         if math.isfinite(at_low) and at_low > at_high:
             guess = (low * at_high - high * at_low) / (at_high - at_low)
             # kept off the ends, or the bracket would close from one side alone
-            middle = min(max(guess, low + TOLERANCE / 2), high - TOLERANCE / 2)
+            middle = min(max(guess, low + tolerance / 2), high - tolerance / 2)
         value = short(middle)
         if value > 0:
             at_high = at_high / 2 if stayed == "high" else at_high

@@ -21,7 +21,7 @@ from t2engine.plan.closed_form import solve_closed_form
 from t2engine.plan.limits import Limits
 from t2engine.plan.problem import Budget, BudgetTooSmallError, Problem
 from t2engine.plan.rules import ENDLESS, SelectionRule
-from t2engine.plan.search import search
+from t2engine.plan.search import FULL, Effort, search
 from t2engine.plan.warnings import fit_warnings, range_warnings
 
 SEARCH_REACH = 1e3  # N is searched this far below and above the models observed
@@ -156,11 +156,11 @@ def problem_of(
     return Problem(judged, cost, budget, demand, limits, rule.stop_at_first)
 
 
-def best_plans(problem: Problem) -> tuple[Baseline, list[Plan]]:
+def best_plans(problem: Problem, effort: Effort = FULL) -> tuple[Baseline, list[Plan]]:
     """The compute-optimal plan; the best one, and those that tie with it."""
     baseline = compute_optimal(problem)
     _refuse_less_than_one(baseline.N, baseline.D)
-    best, *others = _optima(problem, baseline.N)
+    best, *others = _optima(problem, baseline.N, effort)
     _refuse_less_than_one(best.N, best.D)
     return baseline, [best, *others]
 
@@ -173,7 +173,7 @@ def _refuse_less_than_one(N: float, D: float) -> None:
         )
 
 
-def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
+def _optima(problem: Problem, baseline_N: float, effort: Effort) -> list[Plan]:
     """The best plan and those that tie with it."""
     law, cost = problem.law, problem.cost
     limits, demand = problem.limits, problem.demand
@@ -183,7 +183,7 @@ def _optima(problem: Problem, baseline_N: float) -> list[Plan]:
         return [plan_of(problem, found.N, found.D, found.k, _clip_warning(found.clipped))]
     N_range = limits.within(*_search_range(law, baseline_N))
     plans = []
-    for x in search(problem, N_range):
+    for x in search(problem, N_range, effort):
         held = limits.binding(x.N, x.D, x.k, cost, demand) if limits.any else ()
         edges = tuple(edge for edge in x.at_edge if not (edge == "N" and _at_limit(limits, x.N)))
         one_is_most = problem.is_limited and float(problem.most_samples(x.N)) < 1 + 1e-5
