@@ -12,12 +12,12 @@ inline bool supported() {
          __builtin_cpu_supports("f16c");
 }
 
-constexpr int kWidth = 8;       // floats in one Floats
-constexpr int kRegisters = 16;  // of Floats
-constexpr int kTileRows = 6;    // rows of a GEMM tile: 6 x 2 accumulators of 16 registers
+constexpr int kWidth = 8;            // floats in one Floats
+constexpr int kRegisters = 16;       // of Floats
+constexpr int kTileRows = 6;         // rows of a GEMM tile: 6 x 2 accumulators of 16 registers
 constexpr int kSharingTileRows = 6;  // where several tiles share their columns
-constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
-constexpr int kStripPanels = 1;  // likewise of queries in a strip of attention
+constexpr int kTilePanels = 1;       // panels of 16 columns in a GEMM tile
+constexpr int kStripPanels = 1;      // likewise of queries in a strip of attention
 
 using Floats = __m256;
 

@@ -7,12 +7,12 @@
 
 namespace t2::T2_ISA {
 
-constexpr int kWidth = 16;      // floats in one Floats
-constexpr int kRegisters = 32;  // of Floats
-constexpr int kTileRows = 14;   // rows of a GEMM tile that is alone: 14 x 2 accumulators
+constexpr int kWidth = 16;           // floats in one Floats
+constexpr int kRegisters = 32;       // of Floats
+constexpr int kTileRows = 14;        // rows of a GEMM tile that is alone: 14 x 2 accumulators
 constexpr int kSharingTileRows = 9;  // of one of several: 9 x 3
-constexpr int kTilePanels = 2;  // panels of 16 columns in a GEMM tile
-constexpr int kStripPanels = 3;  // likewise of queries in a strip of attention
+constexpr int kTilePanels = 2;       // panels of 16 columns in a GEMM tile
+constexpr int kStripPanels = 3;      // likewise of queries in a strip of attention
 
 using Floats = __m512;
 

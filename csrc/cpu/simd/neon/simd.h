@@ -11,12 +11,12 @@ namespace t2::neon {
 
 inline bool supported() { return true; }  // every 64-bit Arm has it
 
-constexpr int kWidth = 4;       // floats in one Floats
-constexpr int kRegisters = 32;  // of Floats
-constexpr int kTileRows = 6;    // rows of a GEMM tile: 6 x 4 accumulators of 32 registers
+constexpr int kWidth = 4;            // floats in one Floats
+constexpr int kRegisters = 32;       // of Floats
+constexpr int kTileRows = 6;         // rows of a GEMM tile: 6 x 4 accumulators of 32 registers
 constexpr int kSharingTileRows = 6;  // where several tiles share their columns
-constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
-constexpr int kStripPanels = 1;  // likewise of queries in a strip of attention
+constexpr int kTilePanels = 1;       // panels of 16 columns in a GEMM tile
+constexpr int kStripPanels = 1;      // likewise of queries in a strip of attention
 
 using Floats = float32x4_t;
 

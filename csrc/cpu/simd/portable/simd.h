@@ -12,12 +12,12 @@ namespace t2::portable {
 
 inline bool supported() { return true; }
 
-constexpr int kWidth = 8;       // floats in one Floats
-constexpr int kRegisters = 8;   // of Floats, when they are pairs of SSE registers
-constexpr int kTileRows = 2;    // rows of a GEMM tile
+constexpr int kWidth = 8;            // floats in one Floats
+constexpr int kRegisters = 8;        // of Floats, when they are pairs of SSE registers
+constexpr int kTileRows = 2;         // rows of a GEMM tile
 constexpr int kSharingTileRows = 2;  // where several tiles share their columns
-constexpr int kTilePanels = 1;  // panels of 16 columns in a GEMM tile
-constexpr int kStripPanels = 1;  // likewise of queries in a strip of attention
+constexpr int kTilePanels = 1;       // panels of 16 columns in a GEMM tile
+constexpr int kStripPanels = 1;      // likewise of queries in a strip of attention
 
 struct Floats {
   float lane[kWidth];
