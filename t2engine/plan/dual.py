@@ -29,11 +29,12 @@ from t2engine.plan.rules import SelectionRule
 from t2engine.plan.search import FULL, QUICK, Effort
 
 START_N, START_D = 1e6, 1e7  # where no range of observations says where to begin
-STEP = math.log(100.0)  # of ln C, while looking for a bracket
+STEP = math.log(100.0)  # of ln C, while looking for a bracket: the widest,
+GROWTH = 8  # and how much wider than the one before it
 REACH = 1e24  # the bracket ends this many times from where it began
 TOLERANCE = 1e-10  # of ln C
 ROUGH = 1e-4  # of ln C, by quick searches
-MARGIN = 1e-3  # of ln C around what they find, where full searches begin; it grows as needed
+MARGIN = 1e-3  # of ln C, the first step of full searches from there
 SURE = 1e-300, 1 - 1e-16  # pass@k is held within, so that its log-odds are finite
 
 
@@ -87,8 +88,8 @@ def least_cost(
 
     roughly, short = shortfall(QUICK), shortfall(FULL)
     start = math.log(starting_cost(law, demand, cost))
-    about = crossing(roughly, *bracket(roughly, start, law, target, cost), ROUGH)
-    return math.exp(crossing(short, *around(short, about)))
+    about = crossing(roughly, *bracket(roughly, start, STEP, law, target, cost), ROUGH)
+    return math.exp(crossing(short, *bracket(short, about, MARGIN, law, target, cost)))
 
 
 def starting_cost(law: PassLaw, demand: Demand, cost: CostModel) -> float:
@@ -100,34 +101,33 @@ def starting_cost(law: PassLaw, demand: Demand, cost: CostModel) -> float:
 
 
 def bracket(
-    short: Callable[[float], float], start: float, law: PassLaw, target: float, cost: CostModel
+    short: Callable[[float], float],
+    start: float,
+    step: float,
+    law: PassLaw,
+    target: float,
+    cost: CostModel,
 ) -> tuple[float, float]:
-    """ln of a budget below the target and of one that reaches it, a step apart."""
-    reach = math.log(REACH)
-    at = start
+    """ln of a budget below the target and of one that reaches it, the last of some steps apart.
+
+    Steps from `start` on, the first as given, each GROWTH times the one before it and at most STEP.
+    """
+    at, end = start, start + math.log(REACH)
     if short(at) > 0:
-        while at < start + reach:
-            at += STEP
+        while at < end:
+            at += step
             if short(at) <= 0:
-                return at - STEP, at
+                return at - step, at
+            step = min(GROWTH * step, STEP)
         best = 1 / (1 + math.exp(short(at) - log_odds(target)))
         raise UnreachableTargetError(
             f"{law.name} reaches no pass@k of {target:g}: its best is {best:.4g}, at "
             f"{math.exp(at):.3g} {cost.unit}; lower the target"
         )
-    while short(at - STEP) <= 0:  # ends where a budget buys nothing
-        at -= STEP
-    return at - STEP, at
-
-
-def around(short: Callable[[float], float], about: float) -> tuple[float, float]:
-    """As `bracket`, beside where the crossing is known to be about."""
-    below = above = MARGIN
-    while short(about + above) > 0 and above < STEP:
-        above *= 8
-    while short(about - below) <= 0 and below < STEP:
-        below *= 8
-    return about - below, about + above
+    while short(at - step) <= 0:  # ends where a budget buys nothing
+        at -= step
+        step = min(GROWTH * step, STEP)
+    return at - step, at
 
 
 def crossing(

@@ -16,7 +16,7 @@ from t2engine.laws.approach1 import Approach1Law
 from t2engine.laws.approach2 import Approach2Law
 from t2engine.laws.selection import fit_law
 from t2engine.laws.splits import counts_ladder
-from t2engine.plan.dual import crossing, plan_target
+from t2engine.plan.dual import MARGIN, STEP, bracket, crossing, plan_target
 from t2engine.plan.optimizer import PlanReport, plan_budget
 from t2engine.plan.problem import Budget, BudgetTooSmallError
 from tests.costs.synthetic import synthetic_measurements
@@ -144,3 +144,14 @@ def test_crossings_are_found_past_what_buys_nothing(root: float) -> None:
     found = crossing(short, -4.0, 3.0)
     assert found >= root
     assert found == pytest.approx(root, abs=1e-8)
+
+
+@pytest.mark.parametrize("step", [MARGIN, STEP])
+@pytest.mark.parametrize("root", [-30.0, -0.4, -1e-4, 0.0, 1e-4, 0.4, 30.0])
+def test_a_bracket_holds_the_crossing_however_far_it_is(root: float, step: float) -> None:
+    law = law_with(G=1.0, gamma=0.5)
+    low, high = bracket(lambda x: root - x, 0.0, step, law, 0.5, COST)
+    assert low < root <= high
+    assert high - low <= STEP * (1 + 1e-9)
+    if abs(root) < MARGIN:
+        assert high - low == pytest.approx(step)
